@@ -1,0 +1,114 @@
+"""What a connection may set, and the type that keeps secrets from being shown. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import core_schema
+
+from connectors.base import Clock, Operation, Rng, Source
+
+
+class Secret:
+    """A value that prints as `[secret]` wherever it is formatted, logged, pickled into a message or compared.
+
+    `reveal()` is called by the sender only, at the moment a request is built.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not pickled")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else cls(str(value)),
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
+
+class StreamSettings(BaseModel):
+    """What a person declares about a stream because its API does not tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: list[str] = Field(default_factory=list, description="fields that identify a record; the first is the id field")
+    types: dict[str, str] = Field(
+        default_factory=dict,
+        alias="schema",
+        description="field: string | integer | number | decimal(p,s) | boolean | timestamp | date | json",
+    )
+    cursor: str | None = Field(None, description="the field that grows whenever a record changes")
+    natural_key: list[str] = Field(default_factory=list, description="fields that name a record for people")
+
+
+class ConnectionSettings(BaseModel):
+    """The settings every connector has. A connector adds its own by inheriting."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    connector: str
+    base_url: str
+    rate_limit: str | None = Field(None, description="requests, as `10/s` or `600/m`; unset: as fast as answers come")
+    burst: int | None = Field(None, description="requests that may go at once; default: the limit's per-second share")
+    concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
+    timeout_s: float = Field(60.0, gt=0)
+    max_response_bytes: int = Field(256 * 1024 * 1024, gt=0, description="an answer larger than this is refused")
+    page_size: int | None = Field(None, gt=0)
+    T_server_max_s: float = Field(60.0, ge=0, description="the longest a write may still take effect after we stopped waiting")
+    T_lag_s: float = Field(0.0, ge=0, description="the longest a written record may stay invisible to a read")
+    on_unknown: Literal["quarantine", "retry"] | None = None
+    trust_env: bool = Field(False, description="honour proxy variables of the environment")
+    streams: dict[str, StreamSettings] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a connector is given to reach the world: time, chance and the wire.
+
+    `transport` is an `httpx.BaseTransport`, or None for the real network.
+    """
+
+    clock: Clock
+    rng: Rng
+    transport: Any = None
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A platform as `runtime` registers it.
+
+    `open` gives a Source (or Sink) for a connection; `client` gives the object whose methods are the
+    documented operations, by name; `emulator` is the module that serves the platform on loopback.
+    """
+
+    name: str
+    settings: type[ConnectionSettings]
+    open: Callable[[Any, Ports], Source]
+    client: Callable[[Any, Ports], Any]
+    operations: Sequence[Operation]
+    emulator: str
+    demo: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,148 @@
+"""One sync as a person writes it, and the rules it must obey on its own. Pure.
+
+What a spec says about a connection (does it exist, can its sink do that mode) is checked where
+connections are known: `runtime.validate`.
+"""
+
+import re
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Mode = Literal["insert", "update", "upsert", "mirror"]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `5m`, `2h`, `1d` as a timedelta. Raises ValueError naming the forms."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write it as 90s, 5m, 2h or 1d")
+    return timedelta(seconds=float(match[1]) * _UNIT_S[match[2]])
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ReadSettings(_Settings):
+    """How the source is read. Incremental needs `cursor`; `lag` re-reads that much before it."""
+
+    mode: Literal["full", "incremental"] = "full"
+    cursor: str | None = None
+    lag: str = "0s"
+
+    @field_validator("lag")
+    @classmethod
+    def _lag_is_a_duration(cls, value: str) -> str:
+        duration(value)
+        return value
+
+    @model_validator(mode="after")
+    def _incremental_has_a_cursor(self) -> "ReadSettings":
+        if self.mode == "incremental" and not self.cursor:
+            raise ValueError("read: incremental needs a cursor, the source field that grows when a record changes")
+        return self
+
+
+class DeleteSettings(_Settings):
+    """When and how much a mirror may delete. Shares run from 0 to 1."""
+
+    when: Literal["missing"] = "missing"
+    max_count: int = Field(100, ge=0)
+    max_share: float = Field(0.1, ge=0, le=1)
+
+
+class LimitSettings(_Settings):
+    """Plans above these are refused until approved by digest. None: no limit."""
+
+    update_share: float | None = Field(None, ge=0, le=1)
+    update_count: int | None = Field(None, ge=0)
+    create_count: int | None = Field(None, ge=0)
+
+
+class WriteSettings(_Settings):
+    """How records are written."""
+
+    batch: int = Field(500, ge=1, description="records in one call at most; the platform's own limit still holds")
+    nulls: Literal["write", "skip"] = "write"
+    existing: Literal["overwrite", "fill_empty", "keep"] = "overwrite"
+    on_unknown: Literal["quarantine", "retry"] = "quarantine"
+
+
+class PartitionSettings(_Settings):
+    """Windows of the cursor field, for backfills."""
+
+    by: str
+    every: Literal["hour", "day", "week", "month"] = "day"
+    start: str
+
+
+class SyncSpec(_Settings):
+    """One sync: from a source stream to a sink stream. Only `from`, `to` and `match` are required."""
+
+    name: str = ""
+    source: str = Field(alias="from", description="connection.stream that is read")
+    target: str = Field(alias="to", description="connection.stream that is written")
+    match: tuple[str, ...] = Field(min_length=1, description="sink fields that say 'the same record'")
+    mode: Mode = "upsert"
+    read: ReadSettings = ReadSettings()
+    where: str | None = None
+    fields: dict[str, str] | None = Field(None, description="sink field: SQL expression over the source's fields")
+    python: str | None = Field(None, description="module:function, a pure DataFrame → DataFrame function")
+    deletes: DeleteSettings | None = None
+    limits: LimitSettings = LimitSettings()
+    writes: WriteSettings = WriteSettings()
+    compare: Literal["sink", "ledger"] = "sink"
+    drift: Literal["overwrite", "keep", "conflict"] = "overwrite"
+    schedule: str | None = None
+    partitions: PartitionSettings | None = None
+    description: str | None = None
+    owners: tuple[str, ...] = ()
+    group: str | None = None
+
+    @field_validator("source", "target")
+    @classmethod
+    def _names_a_stream(cls, value: str) -> str:
+        connection, dot, stream = value.partition(".")
+        if not (connection and dot and stream):
+            raise ValueError(f"{value!r} must be written as connection.stream")
+        return value
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> "SyncSpec":
+        if self.deletes is not None and self.mode != "mirror":
+            raise ValueError(f"deletes is only for mode: mirror; this sync's mode is {self.mode}")
+        if self.fields is not None:
+            for field in self.match:
+                if field not in self.fields:
+                    raise ValueError(f"match names {field!r}, but fields does not map it")
+        return self
+
+    @property
+    def source_connection(self) -> str:
+        """The name before the dot of `from`."""
+        return self.source.partition(".")[0]
+
+    @property
+    def source_stream(self) -> str:
+        """The name after the first dot of `from`."""
+        return self.source.partition(".")[2]
+
+    @property
+    def target_connection(self) -> str:
+        """The name before the dot of `to`."""
+        return self.target.partition(".")[0]
+
+    @property
+    def target_stream(self) -> str:
+        """The name after the first dot of `to`."""
+        return self.target.partition(".")[2]
+
+    @property
+    def delete_settings(self) -> DeleteSettings:
+        """The delete limits in force (the defaults where none are written)."""
+        return self.deletes or DeleteSettings()
