@@ -73,7 +73,7 @@ define environment
 		echo "==> creating $(VENV) with $$($(PYTHON) --version)"; \
 		$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }; }
 	@echo "==> installing $$(grep -c '^[a-z].*==' $(1)) packages from $(1) (once; a minute or two)"
-	@$(BIN)/python -m pip install --no-input --progress-bar off --require-hashes --only-binary :all: -r $(1) \
+	@$(BIN)/python -m pip install --no-input --progress-bar off --require-hashes --no-deps --only-binary :all: -r $(1) \
 		|| { echo "the packages were not all installed (see above); with a network, make $(MAKECMDGOALS) goes on where it stopped"; exit 1; }
 	@echo "==> installing crossdock itself, editable"
 	@$(BIN)/python -m pip install --quiet --no-input --no-index --no-deps --no-build-isolation --editable .
