@@ -31,5 +31,6 @@ def _field(name: str, word: str) -> pa.Field:
     if digits and 1 <= int(digits[1]) <= 38 and int(digits[2]) <= int(digits[1]):
         return pa.field(name, pa.decimal128(int(digits[1]), int(digits[2])))
     raise ConfigError(
-        f"the field {name!r} is declared as {word!r}; write string, integer, number, decimal(p,s) with p up to 38, boolean, timestamp, date or json"
+        f"the field {name!r} is declared as {word!r}; "
+        "write string, integer, number, decimal(p,s) with p up to 38, boolean, timestamp, date or json"
     )
