@@ -65,6 +65,7 @@ class ReadCapability:
     keys_per_request: int = 0  # how many keys one look-up can name; 0: none
     page_size: int | None = None  # records in one answer at most; None: everything in a single answer
     total: bool | None = None  # the answer tells how many records there are
+    provable: bool = True  # False: no way of reading can show that every record was seen
     evidence: str = ""
 
 

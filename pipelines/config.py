@@ -83,9 +83,9 @@ class ConnectionEntry:
 
 @dataclass(frozen=True)
 class ConnectionsFile:
-    """The connections a person declared, by name. `path` is the file they came from."""
+    """The connections a person declared, by name. `file` is where, as messages show it."""
 
-    path: Path
+    file: str
     entries: Mapping[str, ConnectionEntry]
 
     def entry(self, name: str, *, wanted_by: str = "") -> ConnectionEntry:
@@ -94,7 +94,7 @@ class ConnectionsFile:
             return self.entries[name]
         meant = nearest(name, self.entries)
         hint = f"did you mean {meant!r}?" if meant else f"it declares {listed(self.entries)}"
-        raise ConfigError(f"{wanted_by + ': ' if wanted_by else ''}there is no connection {name!r} in {self.path}; {hint}")
+        raise ConfigError(f"{wanted_by + ': ' if wanted_by else ''}there is no connection {name!r} in {self.file}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ class SyncFiles:
         raise ConfigError(f"there is no sync {name!r}; " + (f"did you mean {meant!r}?" if meant else f"there is {listed(known)}"))
 
 
-def load_connections(path: Path) -> ConnectionsFile:
-    """The connections in `path`. Raises ConfigError with file and line."""
-    document = _read(path, "it declares the connections; write one, or name another with CROSSDOCK_CONNECTIONS")
+def load_connections(path: Path, root: Path | None = None) -> ConnectionsFile:
+    """The connections in `path`, which messages show relative to `root`. Raises ConfigError with file and line."""
+    document = _read(path, root, "it declares the connections; write one, or name another with CROSSDOCK_CONNECTIONS")
     top = _mapping(document, (), "the file", "connections:")
     for key in top:
         if key != "connections":
@@ -149,7 +149,7 @@ def load_connections(path: Path) -> ConnectionsFile:
         if not isinstance(values, dict) or not isinstance(values.get("connector"), str):
             raise ConfigError(f"{document.at('connections', name)}: connection {name} lacks 'connector', the platform it speaks to; add it")
         entries[name] = ConnectionEntry(name, values["connector"], document, path.parent.absolute())
-    return ConnectionsFile(path, entries)
+    return ConnectionsFile(document.file, entries)
 
 
 def load_sync(path: Path) -> SyncSpec:
@@ -157,38 +157,41 @@ def load_sync(path: Path) -> SyncSpec:
     return load_sync_file(path).spec
 
 
-def load_sync_file(path: Path) -> SyncFile:
-    """As `load_sync`, keeping the lines. Raises ConfigError with file and line."""
-    file = _load_sync(path)
+def load_sync_file(path: Path, root: Path | None = None) -> SyncFile:
+    """As `load_sync`, keeping the lines; messages show the path relative to `root`. Raises ConfigError with file and line."""
+    file = _load_sync(path, root)
     if file is None:
         raise ConfigError(f"{path}:1: this is not a sync; a sync says type: {SYNC_COMPONENT}")
     return file
 
 
-def load_syncs(folder: Path) -> SyncFiles:
-    """Every sync below `folder`, by name in order. Components of other types are not ours and are left out."""
+def load_syncs(folder: Path, root: Path | None = None) -> SyncFiles:
+    """Every sync below `folder`, by name in order; messages show paths relative to `root`.
+
+    Components of other types are not ours and are left out.
+    """
     files: dict[str, SyncFile] = {}
     errors: dict[str, ConfigError] = {}
     for path in sorted(folder.rglob(SYNC_FILE)):
         name = path.parent.name
         try:
-            file = _load_sync(path)
+            file = _load_sync(path, root)
         except ConfigError as error:
             errors[name if name not in errors else str(path.parent.relative_to(folder))] = error
             continue
         if file is None:
             continue
         if name in files:
-            twice = f"{path}:1: the sync {name} is also written in {files[name].path}; rename one of the folders"
+            twice = f"{_shown(path, root)}:1: the sync {name} is also written in {files[name].document.file}; rename one of the folders"
             errors[str(path.parent.relative_to(folder))] = ConfigError(twice)
         else:
             files[name] = file
     return SyncFiles(files, errors)
 
 
-def _load_sync(path: Path) -> SyncFile | None:
+def _load_sync(path: Path, root: Path | None) -> SyncFile | None:
     """None where the file holds a component that is not a sync."""
-    document = _read(path, f"a sync is a folder holding {SYNC_FILE}")
+    document = _read(path, root, f"a sync is a folder holding {SYNC_FILE}")
     top = _mapping(document, (), "the file", f"type: {SYNC_COMPONENT}")
     kind = top.get("type")
     if not isinstance(kind, str):
@@ -205,7 +208,7 @@ def _load_sync(path: Path) -> SyncFile | None:
             raise ConfigError(f"{document.at(key)}: {key!r} is not a setting of a component file; {hint}")
     name = path.absolute().parent.name
     if not _SYNC_NAME.fullmatch(name):
-        raise ConfigError(f"{path}:1: the folder {name!r} cannot name a sync; use letters, digits and _, a letter first")
+        raise ConfigError(f"{document.at()}: the folder {name!r} cannot name a sync; use letters, digits and _, a letter first")
     attributes = _mapping(document, ("attributes",), "'attributes'", "from: connection.stream")
     if attributes.get("name", name) != name:
         raise ConfigError(f"{document.at('attributes', 'name')}: a sync is named after its folder, {name}; remove 'name'")
@@ -215,21 +218,26 @@ def _load_sync(path: Path) -> SyncFile | None:
         raise complaint(error, document, ("attributes",), SyncSpec, f"sync {name}", show_values=True, without=("name",)) from None
 
 
-def _read(path: Path, purpose: str) -> Document:
+def _shown(path: Path, root: Path | None) -> str:
+    return str(path.relative_to(root) if root is not None and path.is_relative_to(root) else path)
+
+
+def _read(path: Path, root: Path | None, purpose: str) -> Document:
+    shown = _shown(path, root)
     try:
         with path.open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}; {purpose}") from None
+        raise ConfigError(f"there is no file {shown}; {purpose}") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); {purpose}") from None
+        raise ConfigError(f"{shown} cannot be read ({error.strerror}); {purpose}") from None
     if len(body) > MAX_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes, which no settings are; {purpose}")
+        raise ConfigError(f"{shown} is larger than {MAX_BYTES} bytes, which no settings are; {purpose}")
     try:
-        return parse(body.decode("utf-8-sig"), str(path))
+        return parse(body.decode("utf-8-sig"), shown)
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
+        raise ConfigError(f"{shown}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
 
 
 def _mapping(document: Document, keys: tuple[str, ...], what: str, example: str) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Where a project's files and state lie, decided from the environment it is given. Touches no file but to look for the project."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["CONNECTIONS_FILE", "Places", "find_places"]
+
+CONNECTIONS_FILE = "connections.yaml"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Absolute paths, and two URLs that may hold a password and are therefore not shown.
+
+    `root` is the project, `home` its state, `syncs` the folder of the syncs' folders.
+    """
+
+    root: Path
+    home: Path
+    connections: Path
+    syncs: Path
+    ledger: str = field(repr=False)
+    staging: str = field(repr=False)
+
+    @property
+    def locks(self) -> Path:
+        """The folder of this host's locks."""
+        return self.home / "locks"
+
+    def shown(self, path: Path) -> Path:
+        """`path` as a person in the project would write it."""
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else path
+
+
+def find_places(environ: Mapping[str, str], start: Path) -> Places:
+    """The places of the project around the folder `start`.
+
+    CROSSDOCK_HOME, CROSSDOCK_CONNECTIONS, CROSSDOCK_LEDGER (`sqlite:///…`, `postgresql://…`) and CROSSDOCK_STAGING
+    (a folder, or a URL) move them; relative paths start at `start`. An empty variable counts as unset.
+    """
+    root = _project(start)
+    named = environ.get("CROSSDOCK_CONNECTIONS")
+    home = (start / environ.get("CROSSDOCK_HOME", "")) if environ.get("CROSSDOCK_HOME") else root / ".crossdock"
+    staging = environ.get("CROSSDOCK_STAGING") or str(home / "staging")
+    return Places(
+        root=root,
+        home=home,
+        connections=start / named if named else root / CONNECTIONS_FILE,
+        syncs=root / "pipelines" / "defs",
+        ledger=environ.get("CROSSDOCK_LEDGER") or f"sqlite:///{home / 'ledger.db'}",
+        staging=staging if "://" in staging else str(start / staging),
+    )
+
+
+def _project(start: Path) -> Path:
+    """The nearest folder upwards that holds connections.yaml, else a Dagster project's pyproject.toml, else where this code lies."""
+    upwards = [start, *start.parents]
+    for folder in upwards:
+        if (folder / CONNECTIONS_FILE).is_file():
+            return folder
+    for folder in upwards:
+        file = folder / "pyproject.toml"
+        if file.is_file() and "[tool.dg" in file.read_text(encoding="utf-8", errors="replace"):
+            return folder
+    beside_code = Path(__file__).resolve().parent.parent
+    return beside_code if (beside_code / CONNECTIONS_FILE).is_file() else start
