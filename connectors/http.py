@@ -7,7 +7,6 @@ keeps secrets out of messages, and turns every way a request can end into the er
 
 import hashlib
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +20,7 @@ from connectors.base import Delivery, JsonValue, Operation
 from connectors.errors import ConnectorError, ContractError, RefusedError, UnknownOutcome
 from connectors.governor import governor_for, parse_rate
 from connectors.http_address import address, base_address, secret_spellings
-from connectors.http_body import ACCEPT_ENCODING, bounded
+from connectors.http_body import ACCEPT_ENCODING, Truncated, bounded
 from connectors.http_headers import advised_pause_s, http_date
 from connectors.http_outcome import Ending, interrupted, judge, not_sent, settle
 from connectors.http_words import redact, words_of
@@ -197,16 +196,18 @@ class Sender:
                 self._governor.wait(_PATIENCE_S)
             except ConnectorError as error:
                 return Ending(error)
-            self._count(request)
             try:
                 response = self._client.send(prepared, stream=True)
             except httpx.HTTPError as error:
                 return self._failed(request, error)
+            self._count(request)
             try:
                 return self._received(request, response, repeated)
             except httpx.HTTPError as error:
-                return self._failed(request, error)
-            except ContractError as error:  # too large, not gzip, cut in its middle
+                return interrupted(request, f"the connection broke ({_why(error)})")
+            except Truncated as error:
+                return interrupted(request, str(error))
+            except ContractError as error:  # too large, or not encoded as it says
                 return Ending(ContractError(f"{request.where}: {error}"), perhaps_applied=True)
             finally:
                 response.close()
@@ -231,11 +232,11 @@ class Sender:
         if response.is_stream_consumed:  # a transport that gave the body whole: httpx has decoded it
             yield response.content
             return
-        started_s = time.monotonic()  # the wire's own time, whatever clock the waits run on
+        started_s = self._ports.clock.monotonic()
         size = 0
         for chunk in response.iter_raw():
             size += len(chunk)
-            elapsed_s = time.monotonic() - started_s
+            elapsed_s = self._ports.clock.monotonic() - started_s
             if elapsed_s > self._settings.timeout_s and size < elapsed_s * _SLOWEST_BYTES_S:
                 raise httpx.ReadTimeout(f"only {size:,} bytes came in {elapsed_s:,.0f} s")
             yield chunk
@@ -248,7 +249,7 @@ class Sender:
             return b""
 
     def _failed(self, request: Request, error: httpx.HTTPError) -> Ending:
-        why = redact(str(error), self._secrets)[:200] or type(error).__name__
+        why = redact(_why(error), self._secrets)
         if isinstance(error, httpx.LocalProtocolError):  # its text may quote a header's value
             return not_sent(request, "a header or the address holds what HTTP does not allow", passing=False)
         if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError):
@@ -256,6 +257,7 @@ class Sender:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             why = f"no connection to {self._base.host}:{self._base.port or self._base.scheme} ({why})"
             return not_sent(request, why, passing="CERTIFICATE_VERIFY" not in why)
+        self._count(request)
         if isinstance(error, httpx.TimeoutException):
             return interrupted(request, f"nothing came for {self._settings.timeout_s:g} s ({type(error).__name__})")
         return interrupted(request, f"the connection broke ({why})")
@@ -275,6 +277,10 @@ class Sender:
 
 def _encoding(response: httpx.Response) -> str:
     return "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+
+
+def _why(error: Exception) -> str:
+    return str(error)[:200] or type(error).__name__
 
 
 def _spell(statuses: frozenset[int]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from ipaddress import ip_address
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
@@ -15,6 +15,7 @@ __all__ = ["address", "base_address", "secret_spellings"]
 def base_address(base_url: str) -> httpx.URL:
     """The connection's address, path prefix included. Raises ConfigError unless it is https, or http on this machine."""
     try:
+        urlsplit(base_url)  # notices broken brackets, which httpx overlooks
         url = httpx.URL(base_url.strip().rstrip("/"))
     except (httpx.InvalidURL, ValueError):
         raise ConfigError("base_url is not an address; write it as https://host or https://host/prefix") from None

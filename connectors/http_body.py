@@ -5,13 +5,9 @@ from collections.abc import Iterator
 
 from connectors.errors import ContractError
 
-__all__ = ["ACCEPT_ENCODING", "TooLarge", "Truncated", "bounded"]
+__all__ = ["ACCEPT_ENCODING", "Truncated", "bounded"]
 
 ACCEPT_ENCODING = "gzip"  # the one encoding that is decoded with a bound here
-
-
-class TooLarge(ContractError):
-    """The body is larger than the cap."""
 
 
 class Truncated(ContractError):
@@ -19,7 +15,7 @@ class Truncated(ContractError):
 
 
 def bounded(chunks: Iterator[bytes], encoding: str, cap_bytes: int) -> bytes:
-    """The whole decoded body. Raises TooLarge, Truncated, or ContractError for an encoding that was not asked for."""
+    """The whole decoded body. Raises ContractError above the cap or for an encoding not asked for, Truncated when its end is missing."""
     encoding = encoding.strip().lower()
     if encoding in ("gzip", "x-gzip"):
         chunks = _gunzip(chunks, cap_bytes)
@@ -30,7 +26,7 @@ def bounded(chunks: Iterator[bytes], encoding: str, cap_bytes: int) -> bytes:
     for chunk in chunks:
         size += len(chunk)
         if size > cap_bytes:
-            raise TooLarge(f"the answer is larger than {cap_bytes:,} bytes; raise max_response_bytes if that is expected")
+            raise ContractError(f"the answer is larger than {cap_bytes:,} bytes; raise max_response_bytes if that is expected")
         parts.append(chunk)
     return b"".join(parts)
 
