@@ -1,0 +1,533 @@
+"""The ledger: what was intended, what came of it, and who is who on both sides. SQLite or Postgres.
+
+A write is recorded before it is sent (`intend`, durable) and settled after its answer (`settle`);
+whatever is found unsettled later has an unknown outcome and is looked up, never resent blindly.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from connectors.base import Clock
+from connectors.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+_metadata = sa.MetaData()
+_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+_meta = sa.Table("crossdock_meta", _metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+
+_runs = sa.Table(
+    "crossdock_runs",
+    _metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False, index=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Text, nullable=False),
+    sa.Column("finished_at", sa.Text),
+    sa.Column("spec_hash", sa.Text),
+    sa.Column("summary", sa.Text, nullable=False, server_default="{}"),
+)
+
+_writes = sa.Table(
+    "crossdock_writes",
+    _metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("seq", _big, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("source_id", sa.Text),
+    sa.Column("op", sa.Text, nullable=False),
+    sa.Column("sink_id", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("intent_at", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Column("fingerprint", _big),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("settled_at", sa.Text),
+    sa.Index("crossdock_writes_key", "sync", "key"),
+    sa.Index("crossdock_writes_open", "sync", "state"),
+)
+
+_crosswalk = sa.Table(
+    "crossdock_crosswalk",
+    _metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key_hash", _big, nullable=False),
+    sa.Column("source_id", sa.Text),
+    sa.Column("sink_id", sa.Text, nullable=False),
+    sa.Column("applied", sa.Text),
+    sa.Column("fingerprint", _big),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Text, nullable=False),
+    sa.Index("crossdock_crosswalk_source", "sync", "source_id"),
+)
+
+_failures = sa.Table(
+    "crossdock_failures",
+    _metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("source_id", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("op", sa.Text),
+    sa.Column("request", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("released", sa.Boolean, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("first_seen", sa.Text, nullable=False),
+    sa.Column("last_seen", sa.Text, nullable=False),
+)
+
+_positions = sa.Table(
+    "crossdock_positions",
+    _metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("spec_hash", sa.Text, nullable=False),
+    sa.Column("batch_id", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Text, nullable=False),
+)
+
+
+class State(StrEnum):
+    """Where one write stands."""
+
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"  # the call succeeded; which record is which is still to be read back
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    CONFLICT = "conflict"  # the record changed or went away in the sink meanwhile
+    NOT_APPLIED = "not_applied"
+    QUARANTINED = "quarantined"
+
+
+OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Write:
+    """One record's write. `key`, `before`, `after` are JSON text; `sink_id` is JSON text of the platform's id."""
+
+    run_id: str
+    seq: int
+    sync: str
+    key: str
+    source_id: str | None
+    op: str
+    sink_id: str | None
+    state: State
+    attempt: int
+    intent_at: datetime
+    before: str | None
+    after: str | None
+    fingerprint: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """One row of the crosswalk: this record here is that record there. `applied` is JSON text of what we last know we wrote."""
+
+    key: str
+    key_hash: int
+    source_id: str | None
+    sink_id: str
+    applied: str | None = None
+    fingerprint: int | None = None
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A record that was not delivered and stays pending. `released`: a person allowed it to be tried again."""
+
+    key: str
+    source_id: str
+    outcome: str
+    reason: str
+    field: str = ""
+    op: str | None = None
+    request: str | None = None
+    attempts: int = 1
+    released: bool = False
+    run_id: str = ""
+    first_seen: str = ""
+    last_seen: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sync. `summary` is what `run --json` printed, or what is known so far."""
+
+    run_id: str
+    sync: str
+    status: str
+    started_at: str
+    finished_at: str | None
+    spec_hash: str | None
+    summary: Mapping[str, Any]
+
+
+class Ledger:
+    """The ledger on one database. Threads may share it; every method is one transaction."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._insert: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+        self._prepare()
+
+    def _prepare(self) -> None:
+        _metadata.create_all(self._engine)
+        with self._begin() as connection:
+            connection.execute(
+                self._insert(_meta).values(name="schema_version", value=str(SCHEMA_VERSION)).on_conflict_do_nothing(index_elements=["name"])
+            )
+            found = int(connection.execute(sa.select(_meta.c.value).where(_meta.c.name == "schema_version")).scalar_one())
+        if found > SCHEMA_VERSION:
+            raise ConfigError(
+                f"the ledger has schema version {found}, this Crossdock knows {SCHEMA_VERSION}: "
+                "upgrade Crossdock, or point CROSSDOCK_LEDGER at another database"
+            )
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._lock, self._engine.begin() as connection:
+            yield connection
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat()
+
+    def _upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keep: Iterable[str] = ()) -> None:
+        if not rows:
+            return
+        key = [column.name for column in table.primary_key]
+        statement = self._insert(table)
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in key and name not in set(keep)}
+        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), list(rows))
+
+    # runs
+
+    def begin_run(self, run_id: str, sync: str, spec_hash: str) -> None:
+        """Record that a run started. Repeating it for the same run changes nothing."""
+        row = {"run_id": run_id, "sync": sync, "status": "running", "started_at": self._now(), "spec_hash": spec_hash, "summary": "{}"}
+        with self._begin() as connection:
+            connection.execute(self._insert(_runs).values(row).on_conflict_do_nothing(index_elements=["run_id"]))
+
+    def note_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
+        """Add facts to a run's summary (values replace those of the same name)."""
+        with self._begin() as connection:
+            found = connection.execute(sa.select(_runs.c.summary).where(_runs.c.run_id == run_id)).scalar_one()
+            merged = {**json.loads(found), **facts}
+            connection.execute(sa.update(_runs).where(_runs.c.run_id == run_id).values(summary=json.dumps(merged)))
+
+    def finish_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
+        """Record how a run ended; `summary` joins what was noted before."""
+        self.note_run(run_id, summary)
+        with self._begin() as connection:
+            connection.execute(sa.update(_runs).where(_runs.c.run_id == run_id).values(status=status, finished_at=self._now()))
+
+    def run(self, run_id: str) -> Run | None:
+        """The run of that id, or None."""
+        with self._begin() as connection:
+            row = connection.execute(sa.select(_runs).where(_runs.c.run_id == run_id)).mappings().first()
+        return _run(row) if row else None
+
+    def runs(self, sync: str | None = None, limit: int = 20) -> list[Run]:
+        """The latest runs, newest first."""
+        query = sa.select(_runs).order_by(_runs.c.started_at.desc(), _runs.c.run_id.desc()).limit(limit)
+        if sync is not None:
+            query = query.where(_runs.c.sync == sync)
+        with self._begin() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
+
+    # writes
+
+    def intend(self, writes: Sequence[Write]) -> None:
+        """Make intents durable. Only when this returned may they be sent."""
+        rows = [{**asdict(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
+        with self._begin() as connection:
+            self._upsert(connection, _writes, rows)
+
+    def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+        """Record what came of writes: (seq, state, sink id as JSON text or None to keep it, reason) each."""
+        if not settled:
+            return
+        now = self._now()
+        statement = (
+            sa.update(_writes)
+            .where(_writes.c.run_id == sa.bindparam("b_run"), _writes.c.seq == sa.bindparam("b_seq"))
+            .values(
+                state=sa.bindparam("b_state"),
+                sink_id=sa.func.coalesce(sa.bindparam("b_sink", type_=sa.Text), _writes.c.sink_id),
+                reason=sa.bindparam("b_reason"),
+                settled_at=sa.bindparam("b_now"),
+            )
+        )
+        rows = [
+            {"b_run": run_id, "b_seq": seq, "b_state": state.value, "b_sink": sink_id, "b_reason": reason, "b_now": now}
+            for seq, state, sink_id, reason in settled
+        ]
+        with self._begin() as connection:
+            connection.execute(statement, rows)
+
+    def open_writes(self, sync: str) -> list[Write]:
+        """Writes of any run of this sync whose outcome is not known, oldest first."""
+        query = (
+            sa.select(_writes)
+            .where(_writes.c.sync == sync, _writes.c.state.in_([state.value for state in OPEN]))
+            .order_by(_writes.c.intent_at, _writes.c.seq)
+        )
+        with self._begin() as connection:
+            return [_write(row) for row in connection.execute(query).mappings()]
+
+    def writes(self, run_id: str, states: Sequence[State] | None = None) -> Iterator[Write]:
+        """The writes of one run in the order of their seq, in bounded memory."""
+        last = -1
+        while True:
+            query = sa.select(_writes).where(_writes.c.run_id == run_id, _writes.c.seq > last).order_by(_writes.c.seq).limit(5000)
+            if states is not None:
+                query = query.where(_writes.c.state.in_([state.value for state in states]))
+            with self._begin() as connection:
+                rows = [_write(row) for row in connection.execute(query).mappings()]
+            if not rows:
+                return
+            yield from rows
+            last = rows[-1].seq
+
+    def write_counts(self, run_id: str) -> dict[tuple[str, State], int]:
+        """How many writes of a run stand where, by op and state."""
+        query = sa.select(_writes.c.op, _writes.c.state, sa.func.count()).where(_writes.c.run_id == run_id)
+        with self._begin() as connection:
+            rows = connection.execute(query.group_by(_writes.c.op, _writes.c.state)).all()
+        return {(op, State(state)): count for op, state, count in rows}
+
+    def history(self, sync: str, key: str) -> list[tuple[Write, str | None]]:
+        """Every write of one record across runs, oldest first, each with the time it was settled."""
+        query = sa.select(_writes).where(_writes.c.sync == sync, _writes.c.key == key).order_by(_writes.c.intent_at)
+        with self._begin() as connection:
+            return [(_write(row), row["settled_at"]) for row in connection.execute(query).mappings()]
+
+    # crosswalk
+
+    def put_matches(self, sync: str, run_id: str, matches: Iterable[Match]) -> None:
+        """Remember who is who, replacing what was known of the same keys."""
+        now = self._now()
+        for chunk in _chunks(matches, 5000):
+            rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **asdict(match)} for match in chunk]
+            with self._begin() as connection:
+                self._upsert(connection, _crosswalk, rows)
+
+    def drop_matches(self, sync: str, keys: Iterable[str]) -> None:
+        """Forget records that are no longer in the sink."""
+        for chunk in _chunks(keys, 500):
+            with self._begin() as connection:
+                connection.execute(sa.delete(_crosswalk).where(_crosswalk.c.sync == sync, _crosswalk.c.key.in_(chunk)))
+
+    def matches(self, sync: str, keys: Sequence[str] | None = None) -> Iterator[Match]:
+        """Crosswalk rows of these keys, or of all, in bounded memory."""
+        columns = [_crosswalk.c[name] for name in Match.__dataclass_fields__]
+        if keys is not None:
+            for chunk in _chunks(keys, 500):
+                query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.key.in_(chunk))
+                with self._begin() as connection:
+                    rows = connection.execute(query).all()
+                yield from (Match(*row) for row in rows)
+            return
+        last = ""
+        while True:
+            query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.key > last).order_by(_crosswalk.c.key).limit(20000)
+            with self._begin() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            yield from (Match(*row) for row in rows)
+            last = rows[-1][0]
+
+    def matches_of_sources(self, sync: str, source_ids: Sequence[str]) -> Iterator[Match]:
+        """Crosswalk rows of these source records."""
+        columns = [_crosswalk.c[name] for name in Match.__dataclass_fields__]
+        for chunk in _chunks(source_ids, 500):
+            query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.source_id.in_(chunk))
+            with self._begin() as connection:
+                rows = connection.execute(query).all()
+            yield from (Match(*row) for row in rows)
+
+    def match_hashes(self, sync: str) -> npt.NDArray[np.int64]:
+        """The key hashes of every crosswalk row of the sync, sorted: what this sync owns."""
+        query = sa.select(_crosswalk.c.key_hash).where(_crosswalk.c.sync == sync)
+        with self._begin() as connection:
+            hashes = np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
+        hashes.sort()
+        return hashes
+
+    # failures
+
+    def put_failures(self, sync: str, run_id: str, failures: Iterable[Failure]) -> None:
+        """Keep records pending; a record already pending counts one attempt more."""
+        now = self._now()
+        for chunk in _chunks(failures, 1000):
+            rows = [
+                {
+                    **asdict(failure),
+                    "sync": sync,
+                    "run_id": run_id,
+                    "first_seen": now,
+                    "last_seen": now,
+                    "attempts": 1,
+                    "released": False,
+                }
+                for failure in {(failure.key, failure.source_id): failure for failure in chunk}.values()
+            ]
+            statement = self._insert(_failures)
+            changed = {
+                name: statement.excluded[name]
+                for name in ("outcome", "field", "reason", "op", "request", "run_id", "last_seen", "released")
+            }
+            changed["attempts"] = _failures.c.attempts + 1
+            with self._begin() as connection:
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["sync", "key", "source_id"], set_=changed),
+                    rows,
+                )
+
+    def drop_failures(self, sync: str, pairs: Iterable[tuple[str, str]]) -> int:
+        """Forget failures by (key, source id): delivered, gone, or dismissed. Gives how many there were."""
+        dropped = 0
+        for chunk in _chunks(pairs, 300):
+            condition = sa.tuple_(_failures.c.key, _failures.c.source_id).in_(chunk)
+            with self._begin() as connection:
+                dropped += connection.execute(sa.delete(_failures).where(_failures.c.sync == sync, condition)).rowcount
+        return dropped
+
+    def drop_failures_before(self, sync: str, run_id: str) -> int:
+        """Forget failures that this run did not see again: what it looked at was delivered, is gone, or never was. Gives how many."""
+        statement = sa.delete(_failures).where(_failures.c.sync == sync, _failures.c.run_id != run_id)
+        with self._begin() as connection:
+            return connection.execute(statement).rowcount
+
+    def release_failures(self, sync: str, keys: Sequence[str] | None = None) -> int:
+        """Allow pending records to be tried again, quarantined ones too. Gives how many."""
+        statement = sa.update(_failures).where(_failures.c.sync == sync).values(released=True)
+        if keys is not None:
+            statement = statement.where(_failures.c.key.in_(keys))
+        with self._begin() as connection:
+            return connection.execute(statement).rowcount
+
+    def failures(self, sync: str, limit: int | None = None) -> list[Failure]:
+        """Pending records, the longest pending first."""
+        names = list(Failure.__dataclass_fields__)
+        query = sa.select(*[_failures.c[name] for name in names]).where(_failures.c.sync == sync)
+        query = query.order_by(_failures.c.first_seen, _failures.c.key).limit(limit)
+        with self._begin() as connection:
+            return [Failure(*row) for row in connection.execute(query)]
+
+    def failure_count(self, sync: str) -> int:
+        """How many records are pending."""
+        with self._begin() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(_failures).where(_failures.c.sync == sync)).scalar_one())
+
+    # positions
+
+    def position(self, sync: str, spec_hash: str) -> str | None:
+        """The id of the last staged batch this sync took in full, or None (also when its spec changed since)."""
+        query = sa.select(_positions.c.batch_id).where(_positions.c.sync == sync, _positions.c.spec_hash == spec_hash)
+        with self._begin() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
+
+    def move_position(self, sync: str, spec_hash: str, batch_id: str) -> None:
+        """Record that every record up to this batch has an outcome."""
+        with self._begin() as connection:
+            self._upsert(
+                connection,
+                _positions,
+                [{"sync": sync, "spec_hash": spec_hash, "batch_id": batch_id, "updated_at": self._now()}],
+            )
+
+    def set_schema_version(self, version: int) -> None:
+        """Mark the ledger as written by that version of the schema (migrations end with this)."""
+        with self._begin() as connection:
+            connection.execute(sa.update(_meta).where(_meta.c.name == "schema_version").values(value=str(version)))
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._engine.dispose()
+
+
+def open_ledger(url: str, clock: Clock) -> Ledger:
+    """The ledger at `sqlite:///path` or `postgresql://…`. Raises ConfigError where it cannot be opened."""
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            engine = _sqlite(parsed)
+        else:
+            engine = sa.create_engine(parsed, pool_pre_ping=True)
+        return Ledger(engine, clock)
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        place = url.split("@")[-1]
+        raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check CROSSDOCK_LEDGER") from error
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    memory = not url.database or url.database == ":memory:"
+    engine = sa.create_engine(
+        url, connect_args={"check_same_thread": False, "timeout": 60}, poolclass=sa.pool.StaticPool if memory else None
+    )
+
+    def durable(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    sa.event.listen(engine, "connect", durable)
+    return engine
+
+
+def _run(row: Mapping[Any, Any]) -> Run:
+    return Run(
+        row["run_id"], row["sync"], row["status"], row["started_at"], row["finished_at"], row["spec_hash"], json.loads(row["summary"])
+    )
+
+
+def _write(row: Mapping[Any, Any]) -> Write:
+    values = {name: row[name] for name in Write.__dataclass_fields__}
+    write = Write(**values)
+    return replace(write, state=State(row["state"]), intent_at=datetime.fromisoformat(row["intent_at"]))
+
+
+def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for value in values:
+        chunk.append(value)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

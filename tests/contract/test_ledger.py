@@ -1,0 +1,162 @@
+"""The laws of the ledger, over SQLite and over a real Postgres."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import ConfigError
+from pipelines.ledger import Failure, Ledger, Match, State, Write, open_ledger
+from tests.clock import FakeClock
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+CLOCK = FakeClock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = open_ledger(url, CLOCK)
+    yield opened
+    opened.close()
+
+
+def write(seq: int, run_id: str = "r1", **changed: object) -> Write:
+    made = Write(
+        run_id=run_id,
+        seq=seq,
+        sync="s",
+        key=f'["k{seq}"]',
+        source_id=f"src{seq}",
+        op="create",
+        sink_id=None,
+        state=State.IN_FLIGHT,
+        attempt=1,
+        intent_at=CLOCK.now(),
+        before=None,
+        after='{"email":"zoë","n":12345678901234567890}',
+        fingerprint=-(2**62) + seq,
+    )
+    return replace(made, **changed)
+
+
+def test_an_intent_survives_the_process_that_made_it(ledger: Ledger, url: str) -> None:
+    ledger.intend([write(1), write(2)])
+    ledger.close()
+    again = open_ledger(url, CLOCK)
+    assert [found.seq for found in again.open_writes("s")] == [1, 2]
+    assert again.open_writes("s")[0] == write(1)
+    again.close()
+
+
+def test_a_settled_write_is_no_longer_open_and_keeps_its_evidence(ledger: Ledger) -> None:
+    ledger.intend([write(1), write(2), write(3)])
+    ledger.settle("r1", [(1, State.CONFIRMED, "17", ""), (2, State.REJECTED, None, "email is taken")])
+    assert [found.seq for found in ledger.open_writes("s")] == [3]
+    settled = list(ledger.writes("r1", [State.CONFIRMED, State.REJECTED]))
+    assert [(found.sink_id, found.reason) for found in settled] == [("17", ""), (None, "email is taken")]
+
+
+def test_settling_without_an_id_keeps_the_id_known_before(ledger: Ledger) -> None:
+    ledger.intend([write(1, sink_id='"rec_9"')])
+    ledger.settle("r1", [(1, State.CONFIRMED, None, "")])
+    assert next(ledger.writes("r1")).sink_id == '"rec_9"'
+
+
+def test_a_new_attempt_replaces_the_intent_of_the_old_one(ledger: Ledger) -> None:
+    ledger.intend([write(1)])
+    ledger.settle("r1", [(1, State.NOT_APPLIED, None, "busy")])
+    ledger.intend([write(1, attempt=2)])
+    assert [(found.attempt, found.state) for found in ledger.open_writes("s")] == [(2, State.IN_FLIGHT)]
+
+
+def test_writes_are_counted_by_op_and_state(ledger: Ledger) -> None:
+    ledger.intend([write(1), write(2), write(3, op="update")])
+    ledger.settle("r1", [(1, State.CONFIRMED, "1", "")])
+    assert ledger.write_counts("r1") == {("create", State.CONFIRMED): 1, ("create", State.IN_FLIGHT): 1, ("update", State.IN_FLIGHT): 1}
+
+
+def test_the_crosswalk_gives_what_was_put_and_only_of_its_sync(ledger: Ledger) -> None:
+    rows = [Match(key=f'["k{n}"]', key_hash=n - 50, source_id=f"src{n}", sink_id=str(n), applied='{"a":1}', fingerprint=n) for n in range(100)]
+    ledger.put_matches("s", "r1", rows)
+    ledger.put_matches("other", "r1", rows[:3])
+    assert sorted(ledger.matches("s"), key=lambda match: match.key_hash) == rows
+    assert list(ledger.match_hashes("s")) == list(range(-50, 50))
+    assert {match.key for match in ledger.matches("s", ['["k1"]', '["none"]'])} == {'["k1"]'}
+    assert {match.sink_id for match in ledger.matches_of_sources("s", ["src7", "src8", "x"])} == {"7", "8"}
+
+
+def test_a_match_put_again_replaces_the_old_one(ledger: Ledger) -> None:
+    ledger.put_matches("s", "r1", [Match('["k"]', 1, "src", "1")])
+    ledger.put_matches("s", "r2", [Match('["k"]', 1, "src", "2", applied="{}", fingerprint=5, repeats=1)])
+    assert list(ledger.matches("s")) == [Match('["k"]', 1, "src", "2", "{}", 5, 1)]
+    ledger.drop_matches("s", ['["k"]'])
+    assert list(ledger.matches("s")) == []
+
+
+def test_a_failure_counts_its_attempts_and_keeps_when_it_was_first_seen(ledger: Ledger) -> None:
+    failure = Failure(key='["k"]', source_id="src", outcome="rejected", reason="email is taken")
+    ledger.put_failures("s", "r1", [failure])
+    first = ledger.failures("s")[0]
+    CLOCK.advance(60)
+    ledger.put_failures("s", "r2", [replace(failure, reason="email is still taken")])
+    second = ledger.failures("s")[0]
+    assert (first.attempts, second.attempts) == (1, 2)
+    assert second.first_seen == first.first_seen < second.last_seen
+    assert second.reason == "email is still taken"
+
+
+def test_failures_not_seen_again_by_a_run_are_dropped(ledger: Ledger) -> None:
+    ledger.put_failures("s", "r1", [Failure(f'["k{n}"]', f"src{n}", "invalid", "x") for n in range(3)])
+    ledger.put_failures("s", "r2", [Failure('["k1"]', "src1", "invalid", "x")])
+    assert ledger.drop_failures_before("s", "r2") == 2
+    assert [failure.key for failure in ledger.failures("s")] == ['["k1"]']
+
+
+def test_a_released_failure_is_held_again_once_it_fails_again(ledger: Ledger) -> None:
+    failure = Failure('["k"]', "src", "quarantined", "no answer")
+    ledger.put_failures("s", "r1", [failure])
+    assert ledger.release_failures("s") == 1
+    assert ledger.failures("s")[0].released
+    ledger.put_failures("s", "r2", [failure])
+    assert not ledger.failures("s")[0].released
+    assert ledger.drop_failures("s", [('["k"]', "src"), ('["none"]', "src")]) == 1
+
+
+def test_the_position_is_forgotten_when_the_mapping_changes(ledger: Ledger) -> None:
+    ledger.move_position("s", "hash1", "batch7")
+    assert ledger.position("s", "hash1") == "batch7"
+    assert ledger.position("s", "hash2") is None
+    ledger.move_position("s", "hash2", "batch8")
+    assert ledger.position("s", "hash1") is None
+
+
+def test_a_run_keeps_the_facts_of_its_steps(ledger: Ledger) -> None:
+    ledger.begin_run("r1", "s", "hash")
+    ledger.note_run("r1", {"raw": "b1"})
+    ledger.begin_run("r1", "s", "hash")
+    ledger.finish_run("r1", "ok", {"created": 3})
+    run = ledger.run("r1")
+    assert run is not None
+    assert (run.status, run.summary) == ("ok", {"raw": "b1", "created": 3})
+    assert [found.run_id for found in ledger.runs("s")] == ["r1"]
+    assert ledger.run("nobody") is None
+
+
+def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str) -> None:
+    ledger.set_schema_version(99)
+    with pytest.raises(ConfigError, match="schema version 99.*upgrade Crossdock"):
+        open_ledger(url, CLOCK)
+
+
+def test_a_ledger_out_of_reach_is_a_configuration_error_without_the_password() -> None:
+    with pytest.raises(ConfigError, match="CROSSDOCK_LEDGER") as caught:
+        open_ledger("postgresql://user:hunter2@127.0.0.1:1/none", CLOCK)
+    assert "hunter2" not in str(caught.value)
