@@ -31,10 +31,13 @@ if TYPE_CHECKING:  # SQLAlchemy takes 0.6 s to import: only who opens a ledger p
 __all__ = ["CONNECTORS", "Runtime", "connector", "dagster_home", "home", "open_runtime", "places"]
 
 CONNECTORS: Mapping[str, str] = {
-    "robostack": "connectors.robostack",
     "stacker": "connectors.stacker",
+    "robostack": "connectors.robostack",
 }
-"""Every connector's name and its package, which exports CONNECTOR. Imported when first used."""
+"""Every connector's name and its package, which exports CONNECTOR and is imported when first used.
+
+Append new ones: the sandbox's ports count up in this order.
+"""
 
 
 def connector(name: str, *, wanted_by: str = "", known: Mapping[str, str] = CONNECTORS) -> Connector:
@@ -57,21 +60,20 @@ def home() -> Path:
     return places().home
 
 
-def dagster_home(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Path:
+def dagster_home(found: Places, environ: Mapping[str, str]) -> Path:
     """The folder Dagster keeps its own state in (absolute), made ready with the project's dagster.yaml.
 
     DAGSTER_HOME where it is set, and then left as it is; else `dagster` in the project's state.
     """
-    variables = os.environ if environ is None else environ
-    if variables.get("DAGSTER_HOME"):
-        return Path(variables["DAGSTER_HOME"]).absolute()
-    found = places(variables, start)
+    if environ.get("DAGSTER_HOME"):
+        return Path(environ["DAGSTER_HOME"]).absolute()
     folder, settings = found.home / "dagster", found.root / "dagster.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    if settings.is_file() and (not (folder / "dagster.yaml").is_file() or settings.read_bytes() != (folder / "dagster.yaml").read_bytes()):
+    kept = folder / "dagster.yaml"
+    if settings.is_file() and not (kept.is_file() and kept.read_bytes() == settings.read_bytes()):
         fresh = folder / f"dagster.yaml.{os.getpid()}"
         fresh.write_bytes(settings.read_bytes())
-        fresh.replace(folder / "dagster.yaml")
+        fresh.replace(kept)
     return folder
 
 

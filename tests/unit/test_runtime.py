@@ -76,11 +76,12 @@ def test_places_do_not_show_urls_that_may_hold_a_password(project: Path) -> None
 
 def test_dagster_keeps_its_state_in_ours_with_the_projects_settings(project: Path) -> None:
     (project / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    folder = dagster_home({}, project)
+    places = find_places({}, project)
+    folder = dagster_home(places, {})
     assert folder == project / ".crossdock" / "dagster"
     (project / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
-    assert (dagster_home({}, project) / "dagster.yaml").read_text() == "telemetry: {enabled: true}\n"
-    assert dagster_home({"DAGSTER_HOME": str(project / "mine")}, project) == project / "mine"
+    assert (dagster_home(places, {}) / "dagster.yaml").read_text() == "telemetry: {enabled: true}\n"
+    assert dagster_home(places, {"DAGSTER_HOME": str(project / "mine")}) == project / "mine"
 
 
 def test_a_misspelt_connector_is_told_with_its_line_and_the_nearest(project: Path) -> None:
