@@ -33,11 +33,21 @@ def follows(ids: pa.Array, last: Id, way: Direction) -> Literal["beyond", "repea
     if len(ids) == 0:
         return "beyond"
     first: Any = ids[0].as_py()
-    if type(first) is not type(last) or direction(ids) not in (way, "ascending" if len(ids) < 2 else None):
+    anchor: Any = last
+    if type(first) is not type(anchor) or direction(ids) not in (way, "ascending" if len(ids) < 2 else None):
         return None
-    if first == last:
+    if first == anchor:
         return "repeats"
-    return "beyond" if (first > last) is (way == "ascending") else None
+    return "beyond" if (first > anchor) is (way == "ascending") else None
+
+
+def comes_back(page: Sequence[Id], previous: Sequence[Id], seen: Collection[Id]) -> bool:
+    """Whether a page read by position holds seen records after the place where it joins the previous page: no order is kept."""
+    if len(set(page)) < len(page):
+        return True
+    last = set(previous[-1:]).intersection(page) or set(previous)
+    joint = max((position for position, one in enumerate(page) if one in last), default=-1)
+    return any(one in seen for one in page[joint + 1 :])
 
 
 def touches(previous: Sequence[Id], page: Sequence[Id]) -> bool:
@@ -57,46 +67,59 @@ def may_be_cap(count: int) -> bool:
 class Totals:
     """What the totals told along one read are worth. Feed every answer in order.
 
-    A total may count what a filtered request matches ("remaining": it shrinks as a keyset read goes on),
-    the whole list each time ("whole"), or only the page; rows may also come and go meanwhile.
+    A total may count what a filtered request matches (it shrinks as a keyset read goes on), the whole
+    list each time, or only the page; it may lie, and rows may come and go meanwhile. `positional`
+    reads ask by position and filter nothing, so that only the whole list can be meant.
     """
 
-    _told: list[tuple[int | None, int, int]] = field(default_factory=list)  # total, rows in the answer, rows before it
+    positional: bool = False
+    _told: list[tuple[int, int, int]] = field(default_factory=list)  # total, rows in the answer, rows before it
+    _silent: bool = False
 
     def see(self, total: int | None, rows: int, before: int) -> None:
         """One answer: the total it told, its records, and how many records of the list lie before its first one."""
-        self._told.append((total, rows, before))
+        if total is None:
+            self._silent = True
+        else:
+            self._told.append((total, rows, before))
 
     @property
     def told(self) -> bool:
-        """Whether every answer so far told a total."""
-        return bool(self._told) and all(total is not None for total, _, _ in self._told)
+        """Whether every answer so far told a total, and one that can be meant for the list."""
+        return bool(self._told) and not self._silent and not self.false and not self._counts_page
+
+    @property
+    def false(self) -> bool:
+        """Whether some answer held more records than its total allows."""
+        return any(rows + (before if self.positional else 0) > total for total, rows, before in self._told)
 
     @property
     def steady(self) -> int | None:
         """The size of the whole list where all answers agree on one; None where they told none or changed their mind."""
-        totals = [(total, rows, before) for total, rows, before in self._told if total is not None]
-        if not self.told or any(rows > total for total, rows, _ in totals):
+        if not self.told:
             return None
-        if len(totals) > 1 and all(total == rows for total, rows, _ in totals):
-            return None  # it counts the page
-        remaining = {total + before for total, _, before in totals}
-        whole = {total for total, _, _ in totals}
-        return remaining.pop() if len(remaining) == 1 else whole.pop() if len(whole) == 1 else None
+        remaining = {total + before for total, _, before in self._told}
+        if len(remaining) == 1 and not self.positional:
+            return remaining.pop()
+        whole = {total for total, _, _ in self._told}
+        return whole.pop() if len(whole) == 1 else None
 
-    def at_end(self, asked: int, *, positional: bool) -> bool:
+    def at_end(self, asked: int) -> bool:
         """Whether the last answer by itself shows that nothing follows, so that no further request is needed.
 
-        True only where its total was told as of that very answer: all that a filtered request matched, or, with
-        `positional`, all up to the last position. A first page that may be cut off at a cap whose total counts the page is not believed.
+        Its total must have been told as of that very answer: all that a filtered request matched, or all up to
+        the last position. A total that may be a cap or count the page (a first page of 50, 100, 128 … records) is not believed.
         """
-        size = self.steady
-        if size is None:
+        if self.steady is None:
             return False
         total, rows, before = self._told[-1]
-        if total != (before + rows if positional else rows):
-            return False
-        return len(self._told) > 1 or rows == 0 or (rows < asked and not may_be_cap(rows))
+        if self.positional:
+            return total == before + rows and not may_be_cap(total)
+        return total == rows and (len(self._told) > 1 or (rows < asked and not may_be_cap(rows)))
+
+    @property
+    def _counts_page(self) -> bool:
+        return len(self._told) > 1 and all(total == rows for total, rows, _ in self._told)
 
 
 def new_positions(ids: Sequence[Id], seen: Collection[Id]) -> list[int]:
