@@ -1,7 +1,7 @@
 # Everything a newcomer types. Needs Python 3.11 or newer and make; the first run needs a network, later ones do not.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sync dev test lint format bench lock clean
+.PHONY: help setup sync dev dagster-home test lint format bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,14 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## the environment in .venv, with exactly the locked packages
+
+# Dagster reads its settings from its own folder, which is kept with the rest of the state.
+sync dev: export DAGSTER_HOME := $(STATE)/dagster
+sync dev: dagster-home
+
+dagster-home:
+	@mkdir -p "$(STATE)/dagster"
+	@cp dagster.yaml "$(STATE)/dagster/dagster.yaml"
 
 sync: $(STAMP) ## run the shipped syncs between the emulators and sum up
 	@echo "==> starting the emulators (their records stay in $(STATE)) and running every shipped sync"

@@ -130,10 +130,14 @@ class Runtime:
         """The clock everything of this runtime goes by."""
         return self.ports.clock
 
+    def connector_named(self, name: str, *, wanted_by: str = "") -> Connector:
+        """The connector of that name, among those of this runtime. Raises ConfigError with the nearest name."""
+        return connector(name, wanted_by=wanted_by, known=self.connectors)
+
     def connector_of(self, connection: str) -> Connector:
         """The connector that a connection names. Raises ConfigError."""
         entry = self.connections.entry(connection)
-        return connector(entry.connector, wanted_by=entry.at("connector"), known=self.connectors)
+        return self.connector_named(entry.connector, wanted_by=entry.at("connector"))
 
     def settings(self, connection: str) -> ConnectionSettings:
         """The checked settings of a connection, secrets included. Raises ConfigError."""
@@ -157,7 +161,7 @@ class Runtime:
         """
         connection, _, stream = address.partition(".")
         entry = self.connections.entry(connection, wanted_by=wanted_by)
-        found = connector(entry.connector, wanted_by=entry.at("connector"), known=self.connectors)
+        found = self.connector_named(entry.connector, wanted_by=entry.at("connector"))
         with self._mutex:
             if address not in self._declared:
                 settings = entry.settings(found.settings, self.environ, placeholders=True)

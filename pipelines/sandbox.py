@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from connectors.base import Clock
 from connectors.errors import ConfigError, UnreachableError
 from pipelines.processes import end, exclusive, is_alive, last_words, record, start
 
-__all__ = ["Emulator", "Running", "choose_ports", "environment", "keep", "run_command", "running", "sandbox", "stop", "wait_for_signal"]
+__all__ = ["Emulator", "Running", "addresses", "environment", "keep", "run_command", "running", "sandbox", "stop"]
 
 HOST = "127.0.0.1"
 FIRST_PORT = 8701
@@ -57,7 +56,7 @@ class Running:
     started: bool
 
 
-def choose_ports(modules: Mapping[str, str], environ: Mapping[str, str], port_base: int | None = None) -> list[Emulator]:
+def addresses(modules: Mapping[str, str], environ: Mapping[str, str], port_base: int | None = None) -> list[Emulator]:
     """The emulators to start: `modules` maps a connector's name to its emulator's module.
 
     Ports count up from `port_base` in that order; without it NAME_URL of the environment decides, else they count up
@@ -151,18 +150,6 @@ def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return status if status >= 0 else 128 - status
-
-
-def wait_for_signal() -> None:
-    """Wait for Ctrl-C, SIGTERM or SIGHUP. Main thread only."""
-    told = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda number, frame: told.set()) for number in numbers}
-    try:
-        told.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave(users: int, folder: Path, clock: Clock) -> None:

@@ -15,7 +15,7 @@ import pytest
 from connectors.errors import ConfigError
 from pipelines.ports import SystemClock
 from pipelines.processes import is_alive
-from pipelines.sandbox import Emulator, choose_ports, environment, keep, run_command, running, sandbox, stop
+from pipelines.sandbox import Emulator, addresses, environment, keep, run_command, running, sandbox, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCK = SystemClock()
@@ -181,11 +181,11 @@ def test_an_interrupted_sandbox_ends_its_command_and_stops_its_emulators(folder:
 
 def test_ports_count_up_from_the_first_or_from_a_base_or_follow_the_environment() -> None:
     modules = {"stacker": "a", "robostack": "b"}
-    assert [one.port for one in choose_ports(modules, {})] == [8701, 8702]
-    assert [one.port for one in choose_ports(modules, {"STACKER_URL": "http://127.0.0.1:9000"}, 9500)] == [9500, 9501]
-    assert [one.port for one in choose_ports(modules, {"ROBOSTACK_URL": "http://localhost:9000/x"})] == [8701, 9000]
+    assert [one.port for one in addresses(modules, {})] == [8701, 8702]
+    assert [one.port for one in addresses(modules, {"STACKER_URL": "http://127.0.0.1:9000"}, 9500)] == [9500, 9501]
+    assert [one.port for one in addresses(modules, {"ROBOSTACK_URL": "http://localhost:9000/x"})] == [8701, 9000]
 
 
 def test_the_sandbox_never_stands_in_for_a_real_platform() -> None:
     with pytest.raises(ConfigError, match=r"STACKER_URL names api\.example\.com, but the sandbox serves 127\.0\.0\.1 only"):
-        choose_ports({"stacker": "a"}, {"STACKER_URL": "https://api.example.com:443"})
+        addresses({"stacker": "a"}, {"STACKER_URL": "https://api.example.com:443"})
