@@ -59,8 +59,8 @@ def touches(previous: Sequence[Id], page: Sequence[Id]) -> bool:
 
 
 def may_be_cap(count: int) -> bool:
-    """Whether a page of so many records looks like a page cut off at the server's own limit: 50, 100, 200 …, 64, 128 …."""
-    return count > 0 and (count % 50 == 0 or (count >= 16 and count & (count - 1) == 0))
+    """Whether a page of so many records may have been cut off at the server's own limit: 10, 25, 100 …, 64, 128 …."""
+    return count > 0 and (count % 5 == 0 or (count >= 16 and count & (count - 1) == 0))
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Totals:
 
     @property
     def told(self) -> bool:
-        """Whether every answer so far told a total, and one that can be meant for the list."""
-        return bool(self._told) and not self._silent and not self.false and not self._counts_page
+        """Whether every answer so far told a total, and none that its own records contradict."""
+        return bool(self._told) and not self._silent and not self.false
 
     @property
     def false(self) -> bool:
@@ -95,8 +95,8 @@ class Totals:
 
     @property
     def steady(self) -> int | None:
-        """The size of the whole list where all answers agree on one; None where they told none or changed their mind."""
-        if not self.told:
+        """The size of the whole list where all answers agree on one; None where they tell none, disagree, or may count the page."""
+        if not self.told or (len(self._told) > 1 and all(total == rows for total, rows, _ in self._told)):
             return None
         remaining = {total + before for total, _, before in self._told}
         if len(remaining) == 1 and not self.positional:
@@ -108,18 +108,15 @@ class Totals:
         """Whether the last answer by itself shows that nothing follows, so that no further request is needed.
 
         Its total must have been told as of that very answer: all that a filtered request matched, or all up to
-        the last position. A total that may be a cap or count the page (a first page of 50, 100, 128 … records) is not believed.
+        the last position. A total that may be a cap, or count the page (on a first page that may be cut), is not believed.
         """
         if self.steady is None:
             return False
         total, rows, before = self._told[-1]
-        if self.positional:
-            return total == before + rows and not may_be_cap(total)
-        return total == rows and (len(self._told) > 1 or (rows < asked and not may_be_cap(rows)))
-
-    @property
-    def _counts_page(self) -> bool:
-        return len(self._told) > 1 and all(total == rows for total, rows, _ in self._told)
+        if total != (before + rows if self.positional else rows):
+            return False
+        first_and_cut = len(self._told) == 1 and (rows >= asked or may_be_cap(rows))
+        return not first_and_cut and not (self.positional and may_be_cap(total))
 
 
 def new_positions(ids: Sequence[Id], seen: Collection[Id]) -> list[int]:

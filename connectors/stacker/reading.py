@@ -276,8 +276,9 @@ class Reading:
         one.ended = True
         if self._believe_total and one.totals.told:
             one.told = one.totals.steady
-            if one.told is None:  # it changed on the way: ask what it is now
-                one.told = self._ask(Ask(ordered=self._ordered, count=1)).total
+            if one.told is None:  # it changed on the way, or counts the page: a page of one record tells which
+                now = self._ask(Ask(ordered=self._ordered, count=1))
+                one.told = None if now.total == len(now.ids) != one.count else now.total
 
     def _cap(self) -> str:
         return f"the read was stopped after {self._max_pages} pages (max_pages)"
