@@ -108,8 +108,8 @@ def widest_schema(one: pa.Schema, other: pa.Schema, *, inexact: Collection[str] 
         known = fields.get(field.name)
         fields[field.name] = field if known is None else widest(known, field, exact=field.name not in inexact)
     last = fields.pop(ABSENT, None)
-    lacking = len(one) > 0 and len(other) > 0 and {*one.names, ABSENT} != {*other.names, ABSENT}
-    if lacking or last is not None:
+    lacks = len(one) > 0 and len(other) > 0 and {*one.names, ABSENT} != {*other.names, ABSENT}
+    if lacks or last is not None:
         fields[ABSENT] = pa.field(ABSENT, pa.string())
     return pa.schema(list(fields.values()))
 
@@ -125,20 +125,26 @@ def inexact_columns(batch: pa.RecordBatch) -> set[str]:
     return found
 
 
-def conform(batch: pa.RecordBatch, schema: pa.Schema, *, complete: bool = True) -> pa.RecordBatch:
-    """The same rows in the columns of `schema`, which is at least as wide.
+def lacking(held: pa.Schema, schema: pa.Schema) -> list[str]:
+    """The fields of `schema` that records held under the other schema do not have."""
+    names = {*held.names, ABSENT}
+    return [name for name in schema.names if name not in names]
 
-    A column that the batch lacks is null in its rows and named in their `__absent`, unless the caller
-    asks for a part of the columns only (`complete=False`).
+
+def conform(batch: pa.RecordBatch, schema: pa.Schema, *, absent: list[str] | None = None) -> pa.RecordBatch:
+    """The same rows in the columns of `schema`, each at least as wide as it was.
+
+    A column that the batch lacks is null in its rows and named in their `__absent` (or the names in
+    `absent` are, for a caller that deals with some of the columns only).
     """
-    if batch.schema.equals(schema, check_metadata=True):
+    if batch.schema.equals(schema, check_metadata=True) and not absent:
         return batch
     columns = []
-    lacking = [name for name in schema.names if name not in batch.schema.names and name != ABSENT] if complete else []
+    absent = lacking(batch.schema, schema) if absent is None else absent
     for field in schema:
         position = batch.schema.get_field_index(field.name)
         if field.name == ABSENT:
-            columns.append(_absent(batch, lacking))
+            columns.append(_absent(batch, absent))
         elif position < 0:
             columns.append(pa.nulls(batch.num_rows, field.type))
         else:
@@ -156,12 +162,12 @@ def widen(values: pa.Array, held: pa.Field, wanted: pa.Field) -> pa.Array:
     return array([None if value is None else write(value) for value in values.to_pylist()], pa.string())
 
 
-def _absent(batch: pa.RecordBatch, lacking: list[str]) -> pa.Array:
+def _absent(batch: pa.RecordBatch, fields: list[str]) -> pa.Array:
     position = batch.schema.get_field_index(ABSENT)
     held = batch.column(position) if position >= 0 else pa.nulls(batch.num_rows, pa.string())
-    if not lacking:
+    if not fields:
         return held
-    names = canonical(lacking)
+    names = canonical(fields)
     texts = {text: names if text is None else text[:-1] + "," + names[1:] for text in held.unique().to_pylist()}
     return array([texts[text] for text in held.to_pylist()], pa.string())
 

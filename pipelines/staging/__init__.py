@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-TYPE = b"crossdock.type"  # field metadata: "json" or "timestamp" where a text column holds one
+TYPE = b"crossdock.type"  # field metadata: "json", "timestamp" or "date" where a text column holds one
+ABSENT = "__absent"  # nullable JSON list of the fields that a record does not have, as opposed to null
+ROW_GROUP = 65_536  # rows that are read and written in one piece
+
+
+class StagingError(Exception):
+    """What lies in staging is not what was written there. The message is one sentence with the next step."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,13 @@ class Batch:
 
 
 class BatchWriter(AbstractContextManager["BatchWriter"], Protocol):
-    """Rows on their way into a batch. Leaving the `with` block without `commit` discards them."""
+    """Rows on their way into a batch. Leaving the `with` block without `commit` discards them. One thread at a time."""
 
     def write(self, records: pa.RecordBatch) -> None:
-        """Append rows. The schema may gain columns or wider types from one call to the next; the batch takes the widest."""
+        """Append rows. The schema may gain columns or wider types from one call to the next; the batch takes the widest.
+
+        Rows written before a column was known have it null, and named in their `__absent`.
+        """
         ...
 
     def commit(self, note: Mapping[str, Any]) -> Batch:

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -53,7 +54,7 @@ NAMES = st.sampled_from(["sid", "name", "amount", "é", "a.b", "", "x y", 'q"', 
 @st.composite
 def record_lists(draw: st.DrawFn) -> list[Record]:
     """Records of one shape, mostly: fields of one kind each, now and then null, absent or of another kind."""
-    columns = draw(st.dictionaries(NAMES, COLUMN_VALUES, min_size=1, max_size=4))
+    columns: dict[str, st.SearchStrategy[Any]] = draw(st.dictionaries(NAMES, COLUMN_VALUES, min_size=1, max_size=4))
     nulls, absences = draw(st.sampled_from([(False, False), (True, False), (False, True), (True, True)]))
     records: list[Record] = []
     for _ in range(draw(st.integers(0, 6))):
