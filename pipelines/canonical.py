@@ -8,6 +8,7 @@ Every other text is itself: no trimming, no case folding, no Unicode normalisati
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -78,6 +79,14 @@ def normalise(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows
 
 
+def members(document: str | None, names: Sequence[str]) -> list[str | None]:
+    """The canonical JSON of these members of a JSON object; None for a member it does not have (`null` is `null`)."""
+    if document is None:
+        return [None] * len(names)
+    value = json.loads(document, parse_float=_held_number)
+    return [_text(value[name]) if name in value else None for name in names]
+
+
 def kind_or_none(field: pa.Field) -> Kind | None:
     """Like `kind`, with None for the engine's own columns of other types."""
     try:
@@ -91,13 +100,15 @@ def json_text(document: str) -> str:
     if not _TOUCHY.search(document):
         return document
     try:
-        value = json.loads(document, parse_float=_held_number)
-        sorted_text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        result = _HELD_NUMBER.sub(r"\1", sorted_text)
+        result = _text(json.loads(document, parse_float=_held_number))
         result.encode()
     except (ValueError, RecursionError):
         return document
     return result
+
+
+def _text(value: Any) -> str:
+    return _HELD_NUMBER.sub(r"\1", json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
 
 def _or_none(document: str | None) -> str | None:
