@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
-JsonValue: TypeAlias = None | bool | int | float | Decimal | str | list[Any] | dict[str, Any]
+JsonValue: TypeAlias = bool | int | float | Decimal | str | list[Any] | dict[str, Any] | None
 Record: TypeAlias = dict[str, JsonValue]
 Op: TypeAlias = Literal["create", "update", "delete"]
 
