@@ -154,8 +154,7 @@ class Reading:
             return True
         if one.trouble or not one.ended or self._proof:
             return False
-        steady = one.totals.steady if self._believe_total else None
-        return steady is None or one.count >= steady
+        return one.told is None or one.count >= one.told
 
     def _by_keyset(self, one: _Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
