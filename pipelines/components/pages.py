@@ -1,0 +1,180 @@
+"""The metadata of each step: counts that plot, tables that a person reads, types and lineage that Dagster understands."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from pipelines import metadata
+from pipelines.components.checks import kind
+from pipelines.components.names import raw_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from connectors.base import Stream
+    from pipelines.ledger import Failure, Ledger, Run
+    from pipelines.plan import Plan
+    from pipelines.spec import SyncSpec
+    from pipelines.staging import Batch, Staging
+    from pipelines.summary import Summary
+
+__all__ = ["of_applied", "of_batch", "of_plan", "of_refusal"]
+
+Metadata = dict[str, Any]
+
+HISTORY = 30
+_MODES = {"full": "everything", "since": "what changed since the cursor"}
+
+
+def _listed(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(metadata.bullets(sentences))
+
+
+def of_batch(batch: "Batch", now: datetime) -> Metadata:
+    """A read: how many, how they were read, what it proved, and their fields."""
+    note, proof = batch.note, batch.note["completeness"]
+    verdict = "complete" if proof["complete"] else "not proven complete"
+    found: Metadata = {
+        "dagster/row_count": batch.count,
+        "dagster/column_schema": column_schema(batch.schema),
+        "read": _MODES.get(str(note.get("mode")), str(note.get("mode"))),
+        "completeness": _listed([f"{verdict}, by {proof['method']}", *proof["reasons"]]),
+        "requests": proof["requests"],
+        "batch": batch.id,
+    }
+    if note.get("cursor") is not None:
+        found["cursor"] = f"{note.get('cursor_field')} = {note['cursor']}"
+    if note.get("bytes"):
+        found["size_bytes"] = int(note["bytes"])
+    duration = _between(note.get("started_at"), note.get("finished_at"))
+    return found if duration is None else {**found, "duration_s": duration}
+
+
+def _between(started: Any, finished: Any) -> float | None:
+    if not isinstance(started, str) or not isinstance(finished, str):
+        return None
+    return round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds(), 3)
+
+
+def of_plan(plan: "Plan", refused: Sequence[Mapping[str, Any]], source: "Stream", sink: "Stream", kept: Mapping[str, Any]) -> Metadata:
+    """A plan: what would change, before → after, what cannot be planned and why, what is promised, and how to let it pass."""
+    counts = plan.counts
+    outcomes = {"created": counts.create, "updated": counts.update, "deleted": counts.delete, "unchanged": counts.unchanged}
+    others = {"skipped": counts.skipped, "invalid": counts.invalid, "conflicts": counts.conflicts, "quarantined": counts.quarantined}
+    undeliverable = counts.invalid + counts.conflicts + counts.quarantined
+    found: Metadata = {
+        "changes": dg.MetadataValue.md(metadata.changes_table(plan.samples, counts.changes, sink.url)),
+        "records": dg.MetadataValue.md(metadata.counts_table({**outcomes, **others})),
+        "create": counts.create,
+        "update": counts.update,
+        "delete": counts.delete,
+        "not_deliverable": dg.MetadataValue.md(metadata.refused_table(refused, undeliverable, source.url)),
+        "promises": _listed(plan.promises),
+        "completeness": _listed(plan.reasons),
+        "digest": plan.digest,
+        **_cost(kept),
+    }
+    if plan.warnings:
+        found["warnings"] = _listed(plan.warnings)
+    return {**of_refusal(plan), **found} if plan.refusals else found
+
+
+def of_refusal(plan: "Plan") -> Metadata:
+    """Why a plan is not applied, and what to type to apply exactly this one."""
+    found: Metadata = {
+        "refused_because": _listed(refusal.message for refusal in plan.refusals),
+        "digest": plan.digest,
+    }
+    if all(refusal.approvable for refusal in plan.refusals):
+        found["approve_by"] = f"crossdock run {plan.sync} --approve {plan.digest[:12]}"
+    return found
+
+
+def of_applied(
+    spec: "SyncSpec",
+    summary: "Summary",
+    plan: "Plan",
+    failures: Sequence["Failure"],
+    runs: Iterable["Run"],
+    staging: "Staging",
+    source: "Stream",
+) -> Metadata:
+    """A finished run: outcomes, what was not delivered and why, the last runs, what it cost, and the written fields."""
+    outcomes = {name: int(getattr(summary, name)) for name in metadata.OUTCOME_COLOURS}
+    rows = [vars(failure) for failure in failures]
+    types = desired_schema(spec, staging)
+    return {
+        "dagster/row_count": summary.desired,
+        "outcomes": dg.MetadataValue.md(metadata.counts_table(outcomes)),
+        "last_runs": dg.MetadataValue.md(metadata.outcomes_chart(history(runs))),
+        "not_delivered": dg.MetadataValue.md(metadata.refused_table(rows, summary.undelivered, source.url)),
+        **{name: count for name, count in outcomes.items() if count or name in {"created", "updated", "deleted", "unchanged"}},
+        "promises": _listed(plan.promises),
+        "digest": plan.digest,
+        **_cost(summary.as_json()),
+        **({"warnings": _listed(summary.warnings)} if summary.warnings else {}),
+        **({"dagster/column_schema": column_schema(types)} if types is not None else {}),
+        **lineage(spec, types),
+    }
+
+
+def _cost(kept: Mapping[str, Any]) -> Metadata:
+    """Requests to each side, and seconds."""
+    sides = kept.get("requests", {})
+    cells = [[side, str(sides[side].get("read", 0)), str(sides[side].get("write", 0))] for side in ("source", "sink") if side in sides]
+    found: Metadata = {"duration_s": float(kept.get("duration_s", 0.0))}
+    return (
+        {**found, "requests": dg.MetadataValue.md(metadata.table(["requests", "read", "write"], cells, right=[1, 2]))} if cells else found
+    )
+
+
+def history(runs: Iterable["Run"]) -> list[tuple[str, Mapping[str, int]]]:
+    """Finished runs, newest first, as the chart takes them."""
+    finished = [run for run in runs if run.finished_at is not None]
+    return [(run.started_at[5:10], run.summary) for run in reversed(finished)]
+
+
+def column_schema(schema: "pa.Schema") -> dg.TableSchema:
+    """The fields of records and their types."""
+    return dg.TableSchema(columns=[dg.TableColumn(field.name, kind(field)) for field in schema if not field.name.startswith("__")])
+
+
+def desired_schema(spec: "SyncSpec", staging: "Staging") -> "pa.Schema | None":
+    """The sink fields that the last plan wanted and their types, or None where nothing was ever mapped."""
+    from pipelines.staging import Dataset
+
+    staged = staging.batches(Dataset(("desired", spec.name)))
+    return staged[-1].schema if staged else None
+
+
+def lineage(spec: "SyncSpec", types: "pa.Schema | None") -> Metadata:
+    """Which source fields each sink field is made of, where the mapping shows it."""
+    from pipelines import duck
+    from pipelines.expressions import Parser
+
+    if spec.python is not None:
+        return {}
+    with duck.session() as connection:
+        parser = Parser(connection, None)
+        inputs = {name: parser.parse(name, written).inputs for name, written in (spec.fields or {}).items()}
+    if spec.fields is None and types is not None:
+        inputs = {name: (name,) for name in types.names if not name.startswith("__")}
+    known = {name: [dg.TableColumnDep(raw_key(spec.source), field) for field in fields] for name, fields in inputs.items() if fields}
+    return {"dagster/column_lineage": dg.TableColumnLineage(known)} if known else {}
+
+
+def refused_rows(spec: "SyncSpec", staging: "Staging", plan: "Plan") -> list[dict[str, Any]]:
+    """The first records that the plan could not plan."""
+    from pipelines.planning import refused_dataset
+
+    staged = [batch for batch in staging.batches(refused_dataset(spec)) if batch.id == plan.refused_id]
+    rows = (row for batch in staged for part in staging.scan(batch) for row in part.slice(0, metadata.ROWS).to_pylist())
+    return list(islice(rows, metadata.ROWS))
+
+
+def pending(ledger: "Ledger", sync: str) -> list["Failure"]:
+    """The records that wait, as many as a page shows."""
+    return ledger.failures(sync, limit=metadata.ROWS)

@@ -1,0 +1,94 @@
+"""What the steps of a run are given: the opened project, and where to tell progress. Opened once per process and run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.components.names import sync_of
+from pipelines.runtime import Runtime, open_runtime
+from pipelines.spec import SyncSpec
+
+if TYPE_CHECKING:  # the engine brings pyarrow and DuckDB: only a step that runs pays for them
+    from pipelines.engine import Progress
+    from pipelines.plan import Plan
+    from pipelines.run import SyncRun
+
+__all__ = ["RESOURCE", "Session", "newest_plan", "open_session", "selected_syncs", "sync_run", "told_plainly"]
+
+RESOURCE = "crossdock"
+TELL_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """The project as steps use it. `progress` is told (step, count); None: it goes to the run's log now and then."""
+
+    runtime: Runtime
+    progress: "Progress | None" = None
+
+
+@dg.resource(description="The project: its connections, ledger and staging, opened when a step first uses them.")
+def open_session(context: dg.InitResourceContext) -> Iterator[Session]:
+    """The session of a run in this process. Nothing is opened before it is used, and everything is closed at the end."""
+    with open_runtime() as runtime:
+        yield Session(runtime)
+
+
+def selected_syncs(context: dg.AssetExecutionContext) -> set[str]:
+    """The syncs that this run plans or applies."""
+    return {name for key in context.job_def.asset_layer.selected_asset_keys if (name := sync_of(key))}
+
+
+def ledger_run_id(context: dg.AssetExecutionContext, sync: str) -> str:
+    """The id under which the ledger keeps this run of a sync: Dagster's own, or one of several in a run of many syncs."""
+    return context.run.run_id if len(selected_syncs(context)) == 1 else f"{context.run.run_id}.{sync}"
+
+
+def sync_run(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec) -> "SyncRun":
+    """This run of the sync, so that each step finds what the others learnt."""
+    from pipelines.run import SyncRun
+
+    progress = session.progress or _Log(context, session)
+    return SyncRun(session.runtime.engine(), spec, ledger_run_id(context, spec.name), progress)
+
+
+def newest_plan(run: "SyncRun") -> "Plan":
+    """The plan that this run made, or else the newest of its sync: what a step started by itself applies. Raises ConfigError."""
+    from pipelines.plan import Plan
+    from pipelines.planning import plan_dataset
+
+    kept = run.engine.ledger.run(run.run_id)
+    wanted = kept.summary.get("plan") if kept else None
+    for batch in reversed(run.engine.staging.batches(plan_dataset(run.spec))):
+        if wanted in (None, batch.id):
+            return Plan.from_note(batch.id, batch.note)
+    raise ConfigError(f"{run.spec.name} has no plan to apply; materialize its plan first")
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """An error that a person can act on fails the step with its sentence, and without a traceback."""
+    try:
+        yield
+    except ConnectorError as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, RetryableError)) from None
+
+
+class _Log:
+    """Progress as log lines: the first, then one every few seconds for each kind of step."""
+
+    def __init__(self, context: dg.AssetExecutionContext, session: Session) -> None:
+        self._log, self._clock = context.log, session.runtime.clock
+        self._counts: dict[str, int] = {}
+        self._told_s: dict[str, float] = {}
+
+    def __call__(self, step: str, count: int) -> None:
+        self._counts[step] = self._counts.get(step, 0) + count
+        now = self._clock.monotonic()
+        if now - self._told_s.get(step, now - TELL_EVERY_S) >= TELL_EVERY_S:
+            self._told_s[step] = now
+            self._log.info(f"{step}: {self._counts[step]:,} records")
