@@ -23,6 +23,7 @@ class Chunks:
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Take a batch; give the pieces that are now full."""
         if not batch.num_rows:
+            self.schema = widest_schema(self.schema, batch.schema, inexact=self._inexact)
             return
         position = 0
         while position < batch.num_rows:

@@ -1,0 +1,196 @@
+"""Extract: a read's pages into a staged batch. Fetching, parsing and writing each in a thread; I/O only through what it is given.
+
+What is held in memory does not grow with the number of records: pages wait in bounded pipes, and batches leave for
+staging as they come. The batch is committed only after the read has ended and said what it proved.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.arrow import decode
+from connectors.arrow_lists import from_numpy
+from connectors.arrow_types import ABSENT, staged, widest_schema
+from connectors.base import Clock, Completeness, JsonBody, Page, Read, ReadRequest, Source, Stream
+from connectors.errors import ContractError
+from pipelines.cursor import HighWater
+from pipelines.pipe import Pipe
+from pipelines.presence import Presence
+from pipelines.staging import Batch, Dataset, Staging
+
+_GROUP_PAGES = 16  # parsing one page per call doubles the wall time
+_GROUP_BYTES = 8 << 20
+_LINGER_S = 0.1  # how long a group waits for its next page
+_JOIN_S = 5.0  # then the thread is left to end by itself
+
+
+def extract(
+    source: Source,
+    stream: Stream,
+    request: ReadRequest,
+    staging: Staging,
+    dataset: Dataset,
+    *,
+    clock: Clock,
+    progress: Callable[[int], None] | None = None,
+    note: Mapping[str, Any] | None = None,
+    cursor_field: str | None = None,
+    known: pa.Schema | None = None,
+) -> Batch:
+    """Read into a new batch of `dataset`, and commit it with a note of what the read was and proved.
+
+    The note holds `completeness` (all its fields), `mode` (full | since | keys), `cursor_field` and `cursor` (the
+    largest value of that field as the platform spelled it; None where there is none to trust), `started_at`,
+    `finished_at` and `server_date` (ISO, the first one told), `requests`, `bytes`, and whatever `note` adds.
+    `progress` is called in the caller's thread with the number of records staged so far. `known` is the schema of an
+    earlier batch: its fields keep their place, and in a partial read their types.
+
+    Whatever the read raises comes through unchanged, and nothing is committed then. Raises ContractError
+    also when a field that is declared or known is missing from every record of a complete full read.
+    """
+    field = cursor_field or (request.since.field if request.since is not None else None)
+    full = request.since is None and request.keys is None and request.resume is None
+    start = _start_schema(stream, request, known, keep_types=not full)
+    started_at = clock.now()
+    read = source.read(stream, request)
+    work = _Work(read, start)
+    high = HighWater()
+    presence = Presence()
+    count = 0
+    try:
+        with staging.begin(dataset) as writer:
+            writer.write(pa.RecordBatch.from_arrays([pa.nulls(0, column.type) for column in start], schema=start))
+            for batch in work.batches():
+                writer.write(batch)
+                presence.see(batch)
+                if field is not None:
+                    high.see(batch, field)
+                count += batch.num_rows
+                if progress is not None:
+                    progress(count)
+            completeness = _sound(read.completeness, count, full=full)
+            if full and completeness.complete and count:
+                presence.require(_wanted(start, request), stream.name, count)
+            return writer.commit(
+                {
+                    "completeness": {**asdict(completeness), "reasons": list(completeness.reasons)},
+                    "mode": "keys" if request.keys is not None else "since" if request.since is not None else "full",
+                    "cursor_field": field,
+                    "cursor": high.value,
+                    "started_at": started_at.isoformat(),
+                    "finished_at": clock.now().isoformat(),
+                    "server_date": None if work.server_date is None else work.server_date.isoformat(),
+                    "requests": completeness.requests,
+                    "bytes": work.bytes,
+                    **(note or {}),
+                }
+            )
+    finally:
+        work.stop()
+
+
+class _Work:
+    """The two threads that fetch and parse. `bytes` and `server_date` are complete when `batches` has ended."""
+
+    def __init__(self, read: Read, schema: pa.Schema) -> None:
+        self._read = read
+        self._schema = schema
+        self._pages: Pipe[Page] = Pipe(2 * _GROUP_PAGES, 2 * _GROUP_BYTES)
+        self._batches: Pipe[pa.RecordBatch] = Pipe(4, 4 * _GROUP_BYTES)
+        self.bytes = 0
+        self.server_date: Any = None
+        self._threads = [self._pages.feed(self._fetch, "crossdock-fetch"), self._batches.feed(self._parse, "crossdock-parse")]
+
+    def batches(self) -> Iterable[pa.RecordBatch]:
+        """The records as they are parsed, in the order of the read."""
+        while (batch := self._batches.get()) is not None:
+            yield batch
+
+    def stop(self) -> None:
+        """End both threads; one that waits for the platform ends when its answer comes."""
+        self._pages.stop()
+        self._batches.stop()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+
+    def _fetch(self) -> None:
+        for page in self._read:
+            size = len(page.records.body) if isinstance(page.records, JsonBody) else 0
+            self.bytes += size
+            self.server_date = self.server_date or page.server_date
+            self._pages.put(page, size)
+
+    def _parse(self) -> None:
+        try:
+            while group := self._next_group():
+                for batch in self._decode(group):
+                    self._batches.put(batch, batch.nbytes)
+        finally:
+            self._pages.stop()
+
+    def _next_group(self) -> list[Page]:
+        group: list[Page] = []
+        size = 0
+        page = self._pages.get()
+        while page is not None:
+            group.append(page)
+            size += len(page.records.body) if isinstance(page.records, JsonBody) else 0
+            if len(group) >= _GROUP_PAGES or size >= _GROUP_BYTES:
+                break
+            page = self._pages.get(_LINGER_S)
+        return group
+
+    def _decode(self, group: Sequence[Page]) -> list[pa.RecordBatch]:
+        batches = decode([page.records for page in group], self._schema)
+        found, told = sum(batch.num_rows for batch in batches), sum(page.count for page in group)
+        if found != told:
+            raise ContractError(f"{len(group)} pages said to hold {told} records hold {found}; which ones to leave out cannot be told")
+        for batch in batches:
+            self._schema = widest_schema(self._schema, batch.schema)
+        return _without(batches, _dropped(group))
+
+
+def _start_schema(stream: Stream, request: ReadRequest, known: pa.Schema | None, *, keep_types: bool) -> pa.Schema:
+    """What is expected of the records: what is declared, then what earlier batches had."""
+    fields = {field.name: field for field in staged(stream.schema)} if stream.schema is not None else {}
+    for field in known or ():
+        fields.setdefault(field.name, field if keep_types else pa.field(field.name, pa.null()))
+    fields.pop(ABSENT, None)
+    wanted = fields if request.fields is None else {stream.id_field, *request.fields}
+    return pa.schema([field for name, field in fields.items() if name in wanted])
+
+
+def _wanted(start: pa.Schema, request: ReadRequest) -> list[str]:
+    return [name for name in start.names if request.fields is None or name in request.fields]
+
+
+def _sound(proof: Completeness, count: int, *, full: bool) -> Completeness:
+    """The certificate, unless fewer records were staged than it counts."""
+    if not full or not proof.complete or count >= proof.count:
+        return proof
+    reason = f"only {count} records reached staging of {proof.count} that the read counted"
+    return replace(proof, complete=False, reasons=(*proof.reasons, reason))
+
+
+def _dropped(group: Sequence[Page]) -> list[int]:
+    """The positions, over all pages of the group, of records that an earlier page had."""
+    positions, first = [], 0
+    for page in group:
+        positions += [first + position for position in page.drop]
+        first += page.count
+    return positions
+
+
+def _without(batches: list[pa.RecordBatch], dropped: Sequence[int]) -> list[pa.RecordBatch]:
+    if not dropped:
+        return batches
+    keep = np.ones(sum(batch.num_rows for batch in batches), np.bool_)
+    keep[list(dropped)] = False
+    left, first = [], 0
+    for batch in batches:
+        left.append(batch.filter(from_numpy(keep[first : first + batch.num_rows])))
+        first += batch.num_rows
+    return left
