@@ -1,0 +1,225 @@
+"""Looking at connections: `check`, `streams`, `read`. Nothing here writes anywhere."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands import exits
+from pipelines.commands.everywhere import open_project
+from pipelines.terminal import screen, shown, visible
+
+if TYPE_CHECKING:
+    from connectors.base import Finding, Op, Record, Source, Stream, WriteCapability
+    from pipelines.runtime import Runtime
+
+__all__ = ["COMMANDS", "check", "read", "streams"]
+
+
+def check(
+    connection: Annotated[str | None, typer.Argument(help="A connection of connections.yaml; all of them where left out.")] = None,
+) -> int:
+    """Try credentials, reachability and what each platform can do; nothing is written."""
+    out = screen()
+    with open_project() as project:
+        if connection is not None:
+            project.connections.entry(connection)
+        names = list(project.connections.entries) if connection is None else [connection]
+        if not names:
+            raise exits.Stopped("connections.yaml declares no connection; add one, as README.md shows", exits.CONFIG)
+        worst, told = exits.OK, []
+        for name in names:
+            findings, status = _findings(project, name)
+            worst = max(worst, status)
+            told.append({"connection": name, "ok": status == exits.OK, "findings": findings})
+            out.line((name, "bold"), "  ", ("fine", "green") if status == exits.OK else ("needs attention", "red"))
+            for one in findings:
+                out.paragraph(
+                    ("✓ ", "green") if one["ok"] else ("✗ ", "red"), (one["subject"], "bold"), f"  {visible(one['detail'])}", indent=2
+                )
+                if one["suggestion"]:
+                    out.paragraph("→ ", visible(one["suggestion"]), indent=4)
+        problems = _sync_problems(project) if connection is None else []
+        for problem in problems:
+            out.paragraph(("✗ ", "red"), visible(problem), indent=2)
+        worst = max(worst, exits.CONFIG) if problems else worst
+        if out.as_json:
+            status_word = "ok" if worst == exits.OK else "failed"
+            out.answer({"status": status_word, "exit": worst, "connections": told, "syncs": problems})
+    return worst
+
+
+def streams(connection: Annotated[str, typer.Argument(help="A connection of connections.yaml.")]) -> int:
+    """List what a connection can read and write."""
+    out = screen()
+    with open_project() as project:
+        found = list(project.open_connection(connection).streams())
+        told = [_described(stream) for stream in found]
+        if out.as_json:
+            out.answer({"connection": connection, "streams": told})
+            return exits.OK
+        if not found:
+            out.paragraph(f"{connection} shows no stream; declare them under streams: in connections.yaml")
+        rows = [[one["name"], one["id_field"], ", ".join(one["key"]), _abilities(one), _reading(one)] for one in told]
+        out.table(["stream", "id", "key", "can", "read by"], rows)
+        if found:
+            out.line()
+            out.line(f"Look into one: crossdock read {connection}.{found[0].name}")
+    return exits.OK
+
+
+def read(
+    address: Annotated[str, typer.Argument(metavar="CONNECTION.STREAM", help="What to read.")],
+    limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 10,
+) -> int:
+    """Show the first records of a stream as the platform gives them."""
+    connection, dot, name = address.partition(".")
+    if not (connection and dot and name):
+        raise exits.Stopped(f"{address!r} must be written as CONNECTION.STREAM, such as stacker_demo.contacts", exits.CONFIG)
+    out = screen()
+    with open_project() as project:
+        source = project.open_connection(connection)
+        stream = source.stream(name)
+        records, more = _first(source, stream, limit)
+    hidden = sorted(stream.write_only)
+    if out.as_json:
+        out.answer({"stream": address, "count": len(records), "more": more, "records": records})
+        return exits.OK
+    _show_records(records, stream.id_field)
+    out.line()
+    out.line(f"{len(records):,} records" + (", and there are more: --limit N shows them" if more else ", all there are"))
+    if hidden:
+        out.line(f"never read back: {', '.join(hidden)}")
+    return exits.OK
+
+
+def records_of(page: Any) -> "Iterator[Record]":
+    """The records of a page, decoded exactly, without those that an earlier page already had."""
+    from connectors.base import JsonBody
+    from connectors.errors import ContractError
+    from connectors.jsontext import loads
+
+    found: Any = page.records
+    if isinstance(found, JsonBody):
+        value: Any = loads(found.body)
+        for name in found.path:
+            value = value.get(name) if isinstance(value, dict) else None
+        found = value
+    if not isinstance(found, list):
+        raise ContractError("the platform's answer holds no list of records; look at it with `crossdock call`")
+    drop = frozenset(page.drop)
+    return (record for at, record in enumerate(found) if at not in drop)
+
+
+def _first(source: "Source", stream: "Stream", limit: int) -> "tuple[list[Record], bool]":
+    from connectors.base import ReadRequest
+
+    records: list[Record] = []
+    for page in source.read(stream, ReadRequest()):
+        for record in records_of(page):
+            if len(records) == limit:
+                return records, True
+            records.append(record)
+    return records, False
+
+
+def _show_records(records: "list[Record]", id_field: str) -> None:
+    """A table as long as it can be read, else one block per record."""
+    out = screen()
+    names = list(dict.fromkeys(name for record in records for name in record))
+    names.sort(key=lambda name: name != id_field)
+    if not out.on_terminal or len(names) * 10 <= out.width:
+        rows = [[shown(record[name]) if name in record else "" for name in names] for record in records]
+        out.table([visible(name) for name in names], rows, verbatim=True)
+        return
+    widest = max(len(visible(name)) for name in names)
+    for record in records:
+        out.line((shown(record.get(id_field)), "bold"))
+        for name, value in record.items():
+            if name != id_field:
+                out.line((f"{visible(name):<{widest}}  ", "dim"), shown(value), indent=2)
+
+
+def _findings(project: "Runtime", name: str) -> tuple[list[dict[str, Any]], int]:
+    """What `check` found, and the exit status that goes with the worst of it."""
+    from connectors.errors import ConnectorError
+
+    told: list[dict[str, Any]] = []
+    status = exits.OK
+    try:
+        model = project.connector_of(name).settings
+        told += [_found("secrets", False, sentence, "") for sentence in project.connections.entry(name).written_out_secrets(model)]
+        status = exits.CONFIG if told else exits.OK
+        for finding in project.open_connection(name).check():
+            told.append(_told(finding))
+            status = status if finding.ok else max(status, exits.UNREACHABLE)
+    except ConnectorError as error:
+        sentence, found = exits.ending(error)
+        told.append(_found("stopped", False, sentence, ""))
+        status = max(status, found)
+    return told, status
+
+
+def _told(finding: "Finding") -> dict[str, Any]:
+    return _found(finding.subject, finding.ok, finding.detail, finding.suggestion)
+
+
+def _found(subject: str, ok: bool, detail: str, suggestion: str) -> dict[str, Any]:
+    return {"subject": subject, "ok": ok, "detail": detail, "suggestion": suggestion}
+
+
+def _sync_problems(project: "Runtime") -> list[str]:
+    """One sentence for each sync that cannot be loaded or can never work."""
+    from connectors.errors import ConfigError
+
+    found = [str(error) for error in project.syncs.errors.values()]
+    for file in project.syncs.files.values():
+        try:
+            project.validate(file.spec, file)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def _described(stream: "Stream") -> dict[str, Any]:
+    able = stream.capabilities
+    ops: tuple[Op, ...] = ("create", "update", "delete")
+    writes = {op: _write(able.write(op)) for op in ops}
+    return {
+        "name": stream.name,
+        "id_field": stream.id_field,
+        "key": list(stream.natural_key),
+        "cursors": list(stream.cursors),
+        "fields": {field.name: str(field.type) for field in stream.schema} if stream.schema is not None else None,
+        "write_only": sorted(stream.write_only),
+        "read_only": sorted(stream.read_only),
+        "read": {
+            "filters": sorted(able.read.filters),
+            "keyset": able.read.keyset,
+            "since": able.read.since,
+            "keys_per_request": able.read.keys_per_request,
+            "page_size": able.read.page_size,
+            "evidence": able.read.evidence,
+        },
+        "write": writes,
+    }
+
+
+def _write(able: "WriteCapability | None") -> dict[str, Any] | None:
+    if able is None:
+        return None
+    return {"delivery": able.delivery.value, "max_batch": able.max_batch, "replaces": able.replaces, "evidence": able.evidence}
+
+
+def _abilities(one: dict[str, Any]) -> str:
+    return ", ".join(f"{op} ({one['write'][op]['delivery']})" for op in ("create", "update", "delete") if one["write"][op]) or "read only"
+
+
+def _reading(one: dict[str, Any]) -> str:
+    facts = one["read"]
+    size = f"pages of {facts['page_size']}" if facts["page_size"] else "a single answer"
+    since = {True: ", since a cursor", None: ", perhaps since a cursor", False: ""}[facts["since"]]
+    return size + since
+
+
+COMMANDS = (check, streams, read)

@@ -1,0 +1,57 @@
+"""How a command ends: one sentence and an exit status for everything that can go wrong."""
+
+import traceback
+from pathlib import Path
+
+from connectors.errors import ConfigError, ConnectorError, CredentialsError, RefusedError, UnknownOutcome
+
+__all__ = ["CONFIG", "INTERNAL", "INTERRUPTED", "OK", "PARTIAL", "REFUSED", "UNREACHABLE", "Stopped", "cause", "ending"]
+
+OK, PARTIAL, REFUSED, CONFIG, UNREACHABLE, INTERNAL = range(6)
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+
+
+class Stopped(Exception):
+    """A command that ends early, having decided so: the sentence, the exit status, and what else `--json` should tell."""
+
+    def __init__(self, sentence: str, exit_status: int, **facts: object) -> None:
+        super().__init__(sentence)
+        self.exit_status, self.facts = exit_status, facts
+
+
+def cause(error: BaseException) -> BaseException:
+    """The first error of ours among `error` and what caused it (an orchestrator wraps them), or `error` itself."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectorError | Stopped | KeyboardInterrupt):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return error
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """The sentence and the exit status for an error."""
+    error = cause(error)
+    if isinstance(error, Stopped):
+        return str(error), error.exit_status
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C; nothing was being written", INTERRUPTED
+    if isinstance(error, CredentialsError):
+        return str(error), UNREACHABLE
+    if isinstance(error, ConfigError):
+        return str(error), CONFIG
+    if isinstance(error, UnknownOutcome):
+        return str(error), PARTIAL
+    if isinstance(error, RefusedError):  # of a read: what was asked for does not exist or is not allowed
+        return str(error), CONFIG
+    if isinstance(error, ConnectorError):
+        return str(error), UNREACHABLE
+    return _internal(error), INTERNAL
+
+
+def _internal(error: BaseException) -> str:
+    """Type and place only: the text of an unexpected error may hold a record or a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/pipelines/" in frame.filename or "/connectors/" in frame.filename] or list(frames)
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"Crossdock itself failed ({type(error).__name__}{place}), which is a defect; run it again with --debug and report what it shows"

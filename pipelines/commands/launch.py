@@ -1,0 +1,77 @@
+"""Running one sync on behalf of the command, and telling how it ended whatever happened."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from connectors.errors import ConnectorError
+from pipelines.commands import exits
+
+if TYPE_CHECKING:
+    from pipelines.ledger import Run
+    from pipelines.runtime import Runtime
+    from pipelines.spec import SyncSpec
+    from pipelines.summary import Summary
+
+__all__ = ["apply_sync", "ending_of", "summary_of"]
+
+Watcher = Callable[[str, int], None]
+
+
+def apply_sync(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str | None, watch: Watcher) -> "Summary":
+    """Run the sync and give its summary. Raises Stopped with the run's id for every way to fail."""
+    from pipelines.run import SyncRun
+
+    run_id = project.ports.rng.token()
+    with ending_of(project, spec, run_id):
+        run = SyncRun(project.engine(), spec, run_id, watch)
+        run.extract(full=full)
+        run.plan()
+        return run.apply(approve=approve)
+
+
+@contextmanager
+def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str) -> Iterator[None]:
+    """Turn whatever ends the block early into Stopped, saying what state things are in; the run is never left as running."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        found = exits.cause(error)
+        sentence, status = exits.ending(found)
+        if isinstance(found, KeyboardInterrupt):
+            sentence = f"stopped by Ctrl-C; {_state(project, run_id)}; `crossdock run {spec.name}` goes on from there"
+        elif isinstance(found, ConnectorError) and (written := _state(project, run_id)) != _NOTHING:
+            sentence = f"{sentence} ({written})"
+        with suppress(Exception):  # the ledger may be what failed
+            if (kept := project.ledger.run(run_id)) is not None and kept.status == "running":
+                project.ledger.finish_run(run_id, "failed", {"message": sentence})
+        raise exits.Stopped(sentence, status, sync=spec.name, run_id=run_id) from error
+
+
+def summary_of(run: "Run") -> "Summary":
+    """The summary that the ledger keeps of a finished run."""
+    from pipelines.summary import Summary
+
+    known = {item.name for item in fields(Summary)}
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in run.summary.items() if name in known}
+    return Summary(**{**kept, "sync": run.sync, "run_id": run.run_id, "status": run.status})  # type: ignore[arg-type]
+
+
+_NOTHING = "nothing was written"
+
+
+def _state(project: "Runtime", run_id: str) -> str:
+    """How far the writes of a run came."""
+    from pipelines.ledger import OPEN, State
+
+    try:
+        counts = project.ledger.write_counts(run_id)
+    except Exception:  # noqa: BLE001 (the ledger may be what failed)
+        return "the ledger cannot be asked how far it came"
+    written = sum(count for (_, state), count in counts.items() if state is State.CONFIRMED)
+    unsure = sum(count for (_, state), count in counts.items() if state in OPEN)
+    if not written and not unsure:
+        return _NOTHING
+    lost = f", {unsure:,} writes have no known outcome and are looked up before anything is sent again" if unsure else ""
+    return f"{written:,} records were written and confirmed{lost}"

@@ -1,0 +1,187 @@
+"""Plans and runs as a person reads them: what goes where, what stands in the way, and what to type next."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.commands.keys import key_text
+from pipelines.terminal import Screen, shown, style_of, visible
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
+    from pipelines.spec import SyncSpec
+    from pipelines.summary import Summary
+
+__all__ = ["Part", "change", "show_changes", "show_outcomes", "show_plan", "show_run", "show_undelivered", "title"]
+
+Part = str | tuple[str, str]
+
+SAMPLES, FIELDS = 5, 8  # changes shown in full, and fields of each
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+_OUTCOMES = (
+    ("created", "+", "create"),
+    ("updated", "~", "update"),
+    ("deleted", "-", "delete"),
+    ("unchanged", " ", "unchanged"),
+    ("skipped", " ", "skip"),
+    ("invalid", "!", "invalid"),
+    ("rejected", "!", "rejected"),
+    ("conflicts", "!", "conflicts"),
+    ("unknown", "?", "unknown"),
+    ("quarantined", "?", "quarantined"),
+)
+_MEANINGS = {
+    "skipped": "by the sync's mode or where",
+    "invalid": "refused by us, see below",
+    "rejected": "refused by the platform",
+    "conflicts": "changed or gone in the sink meanwhile",
+    "unknown": "the answer was lost; looked up by the next run",
+    "quarantined": "kept for a person",
+}
+
+
+def change(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample of a plan with its values decoded: op, key, sink_id, before and after (only the changed fields of an update)."""
+    decoded = {name: _decoded(sample.get(name)) for name in ("key", "sink_id", "before", "after")}
+    return {"op": sample["op"], "source_id": sample.get("source_id"), **decoded}
+
+
+def title(out: Screen, spec: "SyncSpec", word: str, detail: str = "") -> None:
+    """The first line: the sync, its two ends and its mode, and the word that sums it up."""
+    out.line(
+        (spec.name, "bold"), "  ", f"{spec.source} → {spec.target}  ", (spec.mode, "dim"), "  ", (word, f"bold {style_of(word)}"), detail
+    )
+    out.line()
+
+
+def show_outcomes(out: Screen, summary: "Summary", *, planned: bool) -> None:
+    """One line per outcome that occurs, and their sum."""
+    rows = [(name, sign, word, int(getattr(summary, name))) for name, sign, word in _OUTCOMES]
+    always = ("created", "updated", "deleted", "unchanged")
+    kept = [row for row in rows if row[3] or row[0] in always]
+    width = max(len(f"{max(summary.accounted, summary.read):,}"), 5)
+    for name, sign, word, count in kept:
+        style = style_of(name) if count else "dim"
+        said = word if planned else name
+        out.line((f"{sign} {said:<12}{count:>{width},}", style), ("   " + _MEANINGS[name] if name in _MEANINGS else "", "dim"), indent=2)
+    gone = f" and {summary.deleted:,} no longer there" if summary.deleted else ""
+    out.line((f"  {'─' * (12 + width)}", "dim"), indent=2)
+    out.line(f"  {'':<12}{summary.accounted:>{width},}   records: {summary.read:,} of the source{gone}", indent=2)
+
+
+def show_changes(out: Screen, samples: Sequence[Mapping[str, Any]], total: int) -> None:
+    """The first changes, field by field, before → after."""
+    for sample in samples[:SAMPLES]:
+        _show_change(out, sample)
+    more = total - min(len(samples), SAMPLES)
+    if more > 0:
+        out.line((f"… and {more:,} more" + (f"; --json lists the first {len(samples)}" if len(samples) > SAMPLES else ""), "dim"), indent=2)
+    if total:
+        out.line()
+
+
+def show_plan(
+    out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", undelivered: Sequence[Mapping[str, Any]], *, total: int
+) -> None:
+    """A plan whole: counts, samples, refusals and how to lift them, what the reads proved, what is promised."""
+    word = "refused" if plan.refusals else "plan"
+    title(out, spec, word, "" if plan.refusals else "" if plan.counts.changes else ": nothing to do")
+    show_outcomes(out, summary, planned=True)
+    out.line()
+    show_changes(out, plan.samples, plan.counts.changes)
+    show_undelivered(out, spec.name, undelivered, total)
+    show_refusals(out, spec, [(one.message, one.approvable) for one in plan.refusals], plan.digest)
+    proof = ("complete", "green") if plan.complete else ("not proven complete", "yellow")
+    out.paragraph("read      ", proof, f": {visible('; '.join(plan.reasons))}" if plan.reasons else "", indent=2)
+    for number, promise in enumerate(plan.promises):
+        out.paragraph("promised  " if number == 0 else "          ", visible(promise), indent=2)
+    show_warnings(out, plan.warnings)
+    _facts(out, summary)
+    if plan.counts.changes and not plan.refusals:
+        out.line()
+        out.line(f"Nothing was written. To apply it: crossdock run {spec.name}")
+
+
+def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Mapping[str, Any]], *, total: int) -> None:
+    """What a run came to, and the next command where something is left to do."""
+    changed = summary.created + summary.updated + summary.deleted
+    quiet = summary.status == "ok" and not changed and not summary.undelivered
+    title(out, spec, summary.status, ": nothing to do" if quiet else f" in {summary.duration_s:,.1f} s")
+    show_outcomes(out, summary, planned=summary.status == "refused")
+    out.line()
+    show_undelivered(out, spec.name, undelivered, total)
+    if summary.status == "refused":
+        show_refusals(out, spec, [(message, "approve digest" in message) for message in summary.refusals], summary.digest)
+    if summary.message:
+        out.paragraph(visible(summary.message), indent=2)
+    show_warnings(out, summary.warnings)
+    if summary.differences is not None:
+        found = f"{summary.differences:,} of the written records differ from what was sent" if summary.differences else "no difference"
+        out.paragraph("verified  ", (found, "yellow" if summary.differences else "green"), ", by reading back what was written", indent=2)
+    _facts(out, summary)
+    if summary.undelivered or total:
+        out.line()
+        out.line(f"Next: crossdock failures {spec.name}")
+
+
+def show_undelivered(out: Screen, sync: str, rows: Sequence[Mapping[str, Any]], total: int) -> None:
+    """The first records that were not delivered, with the reason for each."""
+    if not rows:
+        return
+    cells = [
+        [key_text(row["key"]) if row["key"] else "–", row["source_id"] or "–", row["outcome"], row["field"], visible(row["reason"])]
+        for row in rows
+    ]
+    out.table(["key", "source id", "outcome", "field", "reason"], cells, indent=2)
+    if total > len(rows):
+        out.line((f"… and {total - len(rows):,} more: crossdock failures {sync}", "dim"), indent=2)
+    out.line()
+
+
+def show_refusals(out: Screen, spec: "SyncSpec", messages: Sequence[tuple[str, bool]], digest: str) -> None:
+    """Why nothing is written, and the command that lifts it where a person may."""
+    for message, _ in messages:
+        out.paragraph(("refused   ", "bold red"), visible(message), indent=2)
+    if messages and all(approvable for _, approvable in messages):
+        out.line(f"          crossdock run {spec.name} --approve {digest[:12]}", indent=2)
+    if messages:
+        out.line()
+
+
+def show_warnings(out: Screen, warnings: Sequence[str]) -> None:
+    """What a person should know although nothing failed."""
+    for warning in warnings:
+        out.paragraph(("warning   ", "yellow"), visible(warning), indent=2)
+
+
+def _facts(out: Screen, summary: "Summary") -> None:
+    sides = []
+    for side in ("source", "sink"):
+        spent = summary.requests.get(side, {})
+        kinds = [f"{spent[kind]:,} {kind}" for kind in ("read", "write") if spent.get(kind)]
+        sides.append(f"{side} {' and '.join(kinds) if kinds else 'none'}")
+    out.line(f"requests  {'; '.join(sides)}", indent=2)
+    out.line((f"run       {summary.run_id}  digest {summary.digest[:12] or '–'}  {summary.duration_s:,.1f} s", "dim"), indent=2)
+
+
+def _show_change(out: Screen, sample: Mapping[str, Any]) -> None:
+    one = change(sample)
+    op, before, after = str(one["op"]), one["before"] or {}, one["after"] or {}
+    values = list(one["key"].values()) if isinstance(one["key"], dict) else one["key"]
+    key = ", ".join(shown(value) for value in values) if isinstance(values, list) else shown(values)
+    out.line((f"{_SIGNS[op]} {key}", style_of(op)), ("" if one["sink_id"] is None else f"  id {shown(one['sink_id'])}", "dim"), indent=2)
+    names = list(after) if op != "delete" else []
+    widest = max((len(visible(name)) for name in names[:FIELDS]), default=0)
+    for name in names[:FIELDS]:
+        new: list[Part] = [(shown(after[name]), "green")]
+        if op == "update":
+            new = [(shown(before.get(name)) if name in before else "–", "red"), " → ", *new]
+        out.line((f"{visible(name):<{widest}}  ", "dim"), *new, indent=6)
+    if len(names) > FIELDS:
+        out.line((f"… and {len(names) - FIELDS} more fields", "dim"), indent=6)
+
+
+def _decoded(value: Any) -> Any:
+    """The value of JSON text as plans keep it; anything else as it is."""
+    from connectors.jsontext import loads
+
+    return loads(value) if isinstance(value, str) else value

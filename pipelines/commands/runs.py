@@ -1,0 +1,227 @@
+"""Moving records: `plan`, `run`, `verify`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from pipelines.commands import exits, picture
+from pipelines.commands.everywhere import open_project
+from pipelines.commands.progress import watching
+from pipelines.terminal import screen
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
+    from pipelines.runtime import Runtime
+    from pipelines.spec import SyncSpec
+    from pipelines.summary import Summary
+
+__all__ = ["COMMANDS", "plan", "run", "verify"]
+
+Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
+Full = Annotated[bool, typer.Option("--full", help="Read the whole source, not only what changed.")]
+
+FIRST = 5  # undelivered records shown at once
+
+
+def plan(sync: Sync, full: Full = False) -> int:
+    """Show what a run would write, and why it might be refused; nothing is written."""
+    with open_project() as project:
+        spec = _spec(project, sync)
+        made, summary = _planned(project, spec, full=full)
+        return _tell_plan(project, spec, made, summary)
+
+
+def run(
+    sync: Annotated[str | None, typer.Argument(help="The sync: a folder below pipelines/defs.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every sync, those looked up by others first.")] = False,
+    full: Full = False,
+    approve: Annotated[str | None, typer.Option(metavar="DIGEST", help="Apply a refused plan, if it is still exactly this one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only.")] = False,
+) -> int:
+    """Read, map, compare, write and verify one sync, or all of them."""
+    if (sync is None) == (not every):
+        raise exits.Stopped("name one sync, or say --all; `crossdock status` lists them", exits.CONFIG)
+    if every and approve:
+        raise exits.Stopped("--approve is for the plan of one sync; name that sync", exits.CONFIG)
+    with open_project() as project:
+        if every:
+            return _run_all(project, full=full, dry_run=dry_run)
+        assert sync is not None
+        spec = _spec(project, sync)
+        if dry_run:
+            made, summary = _planned(project, spec, full=full)
+            return _tell_plan(project, spec, made, summary)
+        summary = _applied(project, spec, full=full, approve=approve)
+        if screen().as_json:
+            screen().answer(summary.as_json())
+        else:
+            _show(project, spec, summary)
+        return summary.exit_status
+
+
+def verify(sync: Sync) -> int:
+    """Read both sides whole and tell where they differ; nothing is written."""
+    out = screen()
+    with open_project() as project:
+        spec = _spec(project, sync).model_copy(update={"compare": "sink"})
+        made, summary = _planned(project, spec, full=True, kind="verify")
+        differences = made.counts.changes
+        status = exits.OK if differences == 0 and summary.undelivered == 0 else exits.PARTIAL
+        word: Literal["ok", "partial"] = "ok" if status == exits.OK else "partial"
+        if out.as_json:
+            out.answer({**replace(summary, status=word, differences=differences).as_json(), "changes": _changes(made)})
+            return status
+        picture.title(out, spec, word, ": no difference" if not differences else f": {differences:,} records differ")
+        picture.show_outcomes(out, summary, planned=True)
+        out.line()
+        picture.show_changes(out, made.samples, differences)
+        rows, total = _undelivered(project, spec)
+        picture.show_undelivered(out, spec.name, rows, total)
+        if differences:
+            out.line(f"Next: crossdock plan {spec.name} --full")
+        return status
+
+
+def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
+    from pipelines.commands.order import in_order
+
+    out = screen()
+    told: list[dict[str, Any]] = []
+    worst = exits.OK
+    syncs = project.syncs
+    if not syncs.files and not syncs.errors:
+        raise exits.Stopped("there is no sync yet; write one with `crossdock new sync NAME --from a.b --to c.d`", exits.CONFIG)
+    names = [*in_order(syncs.specs), *syncs.errors]
+    shown: list[list[str]] = []
+    for name in names:
+        try:
+            spec = _spec(project, name)
+            summary = _planned(project, spec, full=full)[1] if dry_run else _applied(project, spec, full=full, approve=None)
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:  # one sync's failure leaves the others untouched
+            sentence, status = exits.ending(error)
+            if status == exits.INTERRUPTED:
+                raise
+            facts = error.facts if isinstance(error, exits.Stopped) else {}
+            told.append({"sync": name, **facts, "error": sentence, "status": "failed", "exit": status})
+            out.error(f"{name}: {sentence}")
+            shown.append([name, "failed", *[""] * 9])
+        else:
+            status = summary.exit_status
+            told.append(summary.as_json())
+            _say_refused(spec, summary)
+            shown.append(_row(summary))
+        worst = max(worst, status)
+    if out.as_json:
+        out.answer({"status": _word(worst), "exit": worst, "syncs": told})
+        return worst
+    heads = ["sync", "status", "read", "created", "updated", "deleted", "unchanged", "skipped", "not delivered", "requests", "time"]
+    out.table(heads, shown, right=heads[2:])
+    out.line()
+    quiet = worst == exits.OK and all(not (one["created"] or one["updated"] or one["deleted"]) for one in told)
+    if quiet:
+        out.line("Nothing to do: both sides are in step.")
+    for one in told:
+        if one.get("invalid") or one.get("rejected") or one.get("conflicts") or one.get("unknown") or one.get("quarantined"):
+            out.line(f"Next: crossdock failures {one['sync']}")
+    return worst
+
+
+def _say_refused(spec: "SyncSpec", summary: "Summary") -> None:
+    for message in summary.refusals:
+        screen().paragraph((f"{spec.name} refused: ", "bold red"), message)
+
+
+def _row(summary: "Summary") -> list[str]:
+    requests = sum(count for side in summary.requests.values() for count in side.values())
+    counts = [
+        summary.read,
+        summary.created,
+        summary.updated,
+        summary.deleted,
+        summary.unchanged,
+        summary.skipped,
+        summary.undelivered,
+        requests,
+    ]
+    return [summary.sync, summary.status, *(f"{count:,}" for count in counts), f"{summary.duration_s:,.1f} s"]
+
+
+def _word(status: int) -> str:
+    return {exits.OK: "ok", exits.PARTIAL: "partial", exits.REFUSED: "refused"}.get(status, "failed")
+
+
+def _spec(project: "Runtime", sync: str) -> "SyncSpec":
+    """The sync's spec, checked against what its connections declare. Raises ConfigError."""
+    file = project.syncs.file(sync)
+    project.validate(file.spec, file)
+    return file.spec
+
+
+def _applied(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str | None) -> "Summary":
+    from pipelines.commands.launch import apply_sync
+
+    with watching(screen(), spec.name) as watch:
+        return apply_sync(project, spec, full=full, approve=approve, watch=watch)
+
+
+def _planned(project: "Runtime", spec: "SyncSpec", *, full: bool, kind: str = "plan") -> "tuple[Plan, Summary]":
+    from pipelines.commands.launch import ending_of
+    from pipelines.run import SyncRun
+
+    run_id = project.ports.rng.token()
+    with watching(screen(), spec.name) as watch, ending_of(project, spec, run_id):
+        one = SyncRun(project.engine(), spec, run_id, watch)
+        one.extract(full=full)
+        made = one.plan()
+        summary = one.close_planned(made)
+        project.ledger.note_run(run_id, {"kind": kind})
+    return made, summary
+
+
+def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Summary") -> int:
+    out = screen()
+    if out.as_json:
+        extra = {"changes": _changes(made), "promises": made.promises, "reasons": made.reasons}
+        out.answer({**summary.as_json(), **extra})
+    else:
+        rows, total = _refused_rows(project, spec, made)
+        picture.show_plan(out, spec, made, summary, rows, total=total)
+    return exits.REFUSED if made.refusals else exits.OK
+
+
+def _changes(made: "Plan") -> list[dict[str, Any]]:
+    return [picture.change(sample) for sample in made.samples]
+
+
+def _show(project: "Runtime", spec: "SyncSpec", summary: "Summary") -> None:
+    rows, total = _undelivered(project, spec)
+    picture.show_run(screen(), spec, summary, rows, total=total)
+
+
+def _undelivered(project: "Runtime", spec: "SyncSpec") -> tuple[list[dict[str, Any]], int]:
+    """The first pending records, and how many there are."""
+    rows = [vars(failure) for failure in project.ledger.failures(spec.name, limit=FIRST)]
+    return rows, project.ledger.failure_count(spec.name)
+
+
+def _refused_rows(project: "Runtime", spec: "SyncSpec", made: "Plan") -> tuple[list[dict[str, Any]], int]:
+    """The first records that the plan itself could not plan, and how many there are."""
+    from pipelines.planning import refused_dataset
+
+    batches = project.staging.batches(refused_dataset(spec))
+    wanted = [batch for batch in batches if batch.id == getattr(made, "refused_id", None)] or batches[-1:]
+    if not wanted:
+        return [], 0
+    rows: list[dict[str, Any]] = []
+    for part in project.staging.scan(wanted[0]):
+        rows += part.slice(0, FIRST - len(rows)).to_pylist()
+        if len(rows) >= FIRST:
+            break
+    return rows, wanted[0].count
+
+
+COMMANDS: tuple[Callable[..., int], ...] = (plan, run, verify)
