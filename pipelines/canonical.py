@@ -23,7 +23,8 @@ _ODD = "chr(2)"  # begins what is not plain text; a text that begins with it is 
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)"
 _NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 _PLAIN_EXPONENTS = range(-20, 38)  # magnitudes written out in digits; outside of it as 1.5e-25
-_TOUCHY = re.compile(r"[{\\\s]|[0-9][.eE]|-0")  # JSON without any of these is canonical as it stands
+_TOUCHY = re.compile(r"[{\\\s]|[0-9][.eE]|-0|[0-9]{39}")  # JSON without any of these is canonical as it stands
+_LONG_INTEGER = re.compile(r"[0-9]{39}")
 _HELD = "\ud800"  # a lone surrogate cannot occur in UTF-8, so it can mark a number inside JSON strings
 _HELD_NUMBER = re.compile(f'"{_HELD}([^"]*)"')
 
@@ -83,7 +84,7 @@ def members(document: str | None, names: Sequence[str]) -> list[str | None]:
     """The canonical JSON of these members of a JSON object; None for a member it does not have (`null` is `null`)."""
     if document is None:
         return [None] * len(names)
-    value = json.loads(document, parse_float=_held_number)
+    value = _value(document)
     return [_text(value[name]) if name in value else None for name in names]
 
 
@@ -100,7 +101,7 @@ def json_text(document: str) -> str:
     if not _TOUCHY.search(document):
         return document
     try:
-        result = _text(json.loads(document, parse_float=_held_number))
+        result = _text(_value(document))
         result.encode()
     except (ValueError, RecursionError):
         return document
@@ -116,6 +117,12 @@ def _or_none(document: str | None) -> str | None:
         return None
     canonical = json_text(document)
     return None if canonical == "null" else canonical
+
+
+def _value(document: str) -> Any:
+    if _LONG_INTEGER.search(document):
+        return json.loads(document, parse_float=_held_number, parse_int=_held_number)
+    return json.loads(document, parse_float=_held_number)
 
 
 def _held_number(digits: str) -> Any:
