@@ -5,12 +5,14 @@ second column. Tables show a few rows and say how many there are in all.
 """
 
 import base64
-import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape as html_escape
 from typing import Any
 from urllib.parse import quote
+
+from connectors import jsontext
+from connectors.errors import ContractError
 
 __all__ = [
     "bullets",
@@ -19,6 +21,7 @@ __all__ = [
     "image",
     "link",
     "outcomes_chart",
+    "record_link",
     "refused_table",
     "shown",
     "table",
@@ -70,7 +73,7 @@ def shown(value: Any) -> str:
         return "*empty*"
     if isinstance(value, str):
         return text(value)
-    return text(json.dumps(value, ensure_ascii=False, default=str))
+    return text(jsontext.dumps(value).decode())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -103,7 +106,7 @@ _OPS = {"create": "🟢 create", "update": "🔵 update", "delete": "🟣 delete
 
 
 def changes_table(samples: Sequence[Mapping[str, Any]], total: int, template: str | None = None, limit: int = ROWS) -> str:
-    """Planned changes, one line per field, before → after. `samples` hold op, key, sink_id, before, after as values.
+    """Planned changes, one line per field, before → after. `samples` hold op, key, sink_id, before, after, as values.
 
     `total` is how many changes the plan has.
     """
@@ -152,12 +155,12 @@ def refused_table(rows: Sequence[Mapping[str, Any]], total: int, template: str |
 
 
 def _parsed(key: Any) -> Any:
-    """A key that may be JSON text, as values."""
+    """A key that may be JSON text, as the ledger keeps it, as values."""
     if not isinstance(key, str):
         return key
     try:
-        return json.loads(key)
-    except ValueError:
+        return jsontext.loads(key)
+    except ContractError:
         return key
 
 

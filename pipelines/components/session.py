@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:  # the engine brings pyarrow and DuckDB: only a step that runs
     from pipelines.plan import Plan
     from pipelines.run import SyncRun
 
-__all__ = ["RESOURCE", "Session", "newest_plan", "open_session", "selected_syncs", "sync_run", "told_plainly"]
+    Materialized: TypeAlias = dg.MaterializeResult[None]
+else:  # Dagster knows the bare class only, and would otherwise store what a step returns
+    Materialized = dg.MaterializeResult
+
+__all__ = ["RESOURCE", "Materialized", "Session", "newest_plan", "open_session", "selected_syncs", "sync_run", "told_plainly"]
 
 RESOURCE = "crossdock"
 TELL_EVERY_S = 5.0

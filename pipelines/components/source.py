@@ -8,7 +8,7 @@ import dagster as dg
 
 from pipelines.components import checks, pages
 from pipelines.components.names import plain, raw_key, remote_key
-from pipelines.components.session import Session, selected_syncs, sync_run, told_plainly
+from pipelines.components.session import Materialized, Session, selected_syncs, sync_run, told_plainly
 from pipelines.spec import ReadSettings, SyncSpec, duration
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str
         pool=plain(connection),
         op_tags={"crossdock/step": "extract"},
     )
-    def read(context: dg.AssetExecutionContext, config: ReadConfig, crossdock: dg.ResourceParam[Session]) -> dg.MaterializeResult[None]:
+    def read(context: dg.AssetExecutionContext, config: ReadConfig, crossdock: dg.ResourceParam[Session]) -> Materialized:
         with told_plainly():
             engine = crossdock.runtime.engine()
             previous = checks.newest_full(engine.staging, readers[0])

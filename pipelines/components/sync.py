@@ -8,7 +8,7 @@ import dagster as dg
 
 from pipelines.components import checks, pages
 from pipelines.components.names import applied_key, group, op_name, owners, plain, plan_key, raw_key, remote_key
-from pipelines.components.session import Session, newest_plan, sync_run, told_plainly
+from pipelines.components.session import Materialized, Session, newest_plan, sync_run, told_plainly
 from pipelines.spec import SyncSpec
 
 __all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "run_config"]
@@ -71,7 +71,7 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[str]) -> dg.AssetsDefinition:
         check_specs=checks.plan_specs(spec.name),
         pool=plain(spec.target_connection),
     )
-    def plan(context: dg.AssetExecutionContext, crossdock: dg.ResourceParam[Session]) -> dg.MaterializeResult[None]:
+    def plan(context: dg.AssetExecutionContext, crossdock: dg.ResourceParam[Session]) -> Materialized:
         with told_plainly():
             run = sync_run(context, crossdock, spec)
             planned = run.plan()
@@ -103,7 +103,7 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         check_specs=checks.applied_specs(spec.name),
         pool=plain(spec.target_connection),
     )
-    def applied(context: dg.AssetExecutionContext, config: ApplyConfig, crossdock: dg.ResourceParam[Session]) -> dg.MaterializeResult[None]:
+    def applied(context: dg.AssetExecutionContext, config: ApplyConfig, crossdock: dg.ResourceParam[Session]) -> Materialized:
         with told_plainly():
             run = sync_run(context, crossdock, spec)
             plan = newest_plan(run)
