@@ -1,0 +1,111 @@
+"""What pages show: nothing that a record holds becomes markup, and every kind of nothing looks different."""
+
+import base64
+import html
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import metadata
+
+HOSTILE = [
+    "a|b",
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1))",
+    "![x](https://evil.example/track.png)",
+    "`code` **bold** _it_ ~~no~~ # head",
+    "line\nbreak\r\nand\ttab",
+    "back\\slash \\| pipe",
+    "&amp; &lt;",
+    "\u202eevil\u0000\u200b",
+    "| a | b |\n| --- | --- |",
+]
+
+
+@given(st.text(max_size=50))
+def test_text_reads_back_as_it_was_where_every_character_can_be_seen(value: str) -> None:
+    if value.isprintable():
+        assert html.unescape(metadata.text(value)) == value
+
+
+@given(st.text())
+def test_no_character_of_a_value_is_left_that_markdown_gives_a_meaning(value: str) -> None:
+    left = re.sub(r"&#\d+;", "", metadata.text(value))
+    assert not set(left) & set("\\`*_{}[]()<>#+-.!|~:@&\"'\r\n\u202e\u200b\u0000")
+
+
+@given(st.lists(st.lists(st.text(), min_size=2, max_size=2), min_size=1, max_size=5))
+def test_a_table_has_as_many_lines_and_columns_as_it_was_given_whatever_the_cells_hold(rows: list[list[str]]) -> None:
+    made = metadata.table(["a", "b"], [[metadata.shown(cell) for cell in row] for row in rows])
+    lines = made.split("\n")
+    assert len(lines) == len(rows) + 2
+    assert {line.count("|") for line in lines} == {3}
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_values_stay_text_in_every_table(value: str) -> None:
+    sample = {"op": "update", "key": {"email": value}, "sink_id": value, "before": {value: value}, "after": {value: [value]}}
+    refused = {"source_id": value, "key": f'["{value}"]', "outcome": "invalid", "field": value, "reason": value}
+    for made in (metadata.changes_table([sample], 1), metadata.refused_table([refused], 1), metadata.bullets([value])):
+        assert "<" not in made
+        assert "](" not in made
+        assert value not in made
+
+
+def test_null_empty_absent_and_the_texts_that_say_so_all_look_different() -> None:
+    shown = [metadata.shown(value) for value in (None, "", metadata.ABSENT, "null", "empty", "absent", "*null*", 0, "0", False)]
+    assert len(set(shown)) == len(shown) - 1  # 0 and "0" look alike, as they do for a person
+
+
+def test_an_update_shows_each_field_before_and_after_and_a_create_only_after() -> None:
+    update = {"op": "update", "key": {"email": "ada"}, "before": {"name": "Ada", "phone": None}, "after": {"name": "Ada L", "phone": "1"}}
+    create = {"op": "create", "key": {"email": "bob"}, "before": None, "after": {"name": "Bob"}}
+    lines = metadata.changes_table([update, create], 2).split("\n")
+    assert lines[2] == "| 🔵 update | ada | name | Ada | **Ada L** |"
+    assert lines[3] == "|  |  | phone | *null* | **1** |"
+    assert lines[4] == "| 🟢 create | bob | name |  | Bob |"
+
+
+def test_a_key_may_be_json_text_as_the_ledger_keeps_it_and_keeps_every_digit() -> None:
+    row = {"source_id": "r1", "key": '["A", 12.50]', "outcome": "rejected", "field": "", "reason": "no"}
+    assert "| A · 12&#46;50 |" in metadata.refused_table([row], 1)
+
+
+def test_a_table_that_shows_only_some_rows_says_how_many_there_are() -> None:
+    samples = [{"op": "create", "key": {"id": n}, "before": None, "after": {"id": n}} for n in range(30)]
+    assert metadata.changes_table(samples, 50_000).endswith("The first 20 of 50,000 changes.")
+
+
+def test_a_record_is_linked_to_its_page_and_its_id_cannot_leave_the_path() -> None:
+    template = "https://app.example/records/{id}"
+    assert metadata.record_link("Ada", template, "rec_1") == "[Ada](https://app.example/records/rec_1)"
+    assert metadata.record_link("Ada", template, "../x?y#z)") == "[Ada](https://app.example/records/..%2Fx%3Fy%23z%29)"
+    assert metadata.record_link("Ada", "javascript:{id}", "1") == "Ada"
+    assert metadata.record_link("Ada", None, "1") == "Ada"
+
+
+def test_counts_show_their_sum_and_leave_out_what_did_not_occur() -> None:
+    made = metadata.counts_table({"created": 1200, "unchanged": 34, "rejected": 0})
+    assert "rejected" not in made
+    assert "| **all** | **1,234** |" in made
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(list(metadata.OUTCOME_COLOURS)), st.integers(0, 10**9)), max_size=30))
+def test_the_chart_is_one_well_formed_drawing_inside_its_frame(runs: list[dict[str, int]]) -> None:
+    made = metadata.outcomes_chart([(f"<{n}>", counts) for n, counts in enumerate(runs)], width=640, height=160)
+    address = re.fullmatch(r"!\[[^]]*\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", made)
+    assert address is not None
+    drawing = ElementTree.fromstring(base64.b64decode(address[1]))
+    for shape in drawing.iter("{http://www.w3.org/2000/svg}rect"):
+        assert -1 <= float(shape.attrib["y"]) <= 160
+        assert 0 <= float(shape.attrib["height"]) <= 160
+
+
+def test_a_chart_column_says_its_count_when_pointed_at() -> None:
+    made = metadata.outcomes_chart([("05-01", {"created": 7, "unchanged": 1_000_000})])
+    drawing = base64.b64decode(made.partition("base64,")[2].rstrip(")")).decode()
+    assert "<title>05-01: 7 created</title>" in drawing
+    assert "unchanged" not in drawing
