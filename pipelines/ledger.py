@@ -119,6 +119,7 @@ class State(StrEnum):
     CONFLICT = "conflict"  # the record changed or went away in the sink meanwhile
     NOT_APPLIED = "not_applied"
     QUARANTINED = "quarantined"
+    SUPERSEDED = "superseded"  # its outcome was never seen; a later plan started from what the sink shows
 
 
 OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
@@ -482,11 +483,8 @@ def open_ledger(url: str, clock: Clock) -> Ledger:
         url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
     try:
         parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            engine = _sqlite(parsed)
-        else:
-            engine = sa.create_engine(parsed, pool_pre_ping=True)
-        return Ledger(engine, clock)
+        sqlite_file = parsed.get_backend_name() == "sqlite"
+        return Ledger(_sqlite(parsed) if sqlite_file else sa.create_engine(parsed, pool_pre_ping=True), clock)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         place = url.split("@")[-1]
         raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check CROSSDOCK_LEDGER") from error

@@ -49,7 +49,7 @@ class ReadSettings(_Settings):
 
 
 class DeleteSettings(_Settings):
-    """When and how much a mirror may delete. Shares run from 0 to 1."""
+    """When and how much a mirror may delete; other modes never delete, whatever stands here. Shares run from 0 to 1."""
 
     when: Literal["missing"] = "missing"
     max_count: int = Field(100, ge=0)
@@ -114,8 +114,6 @@ class SyncSpec(_Settings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "SyncSpec":
-        if self.deletes is not None and self.mode != "mirror":
-            raise ValueError(f"deletes is only for mode: mirror; this sync's mode is {self.mode}")
         if self.fields is not None:
             for field in self.match:
                 if field not in self.fields:

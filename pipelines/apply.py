@@ -1,0 +1,226 @@
+"""Apply: write a plan's rows through a sink, each intent durable before it is sent. I/O only through what it is given.
+
+Every row ends in the ledger as confirmed, accepted (succeeded, still to be read back), rejected,
+not applied, or unknown. Nothing here decides what an unknown write came to: `settle` looks.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from connectors import jsontext
+from connectors.base import Change, Clock, Receipt, Result, Sink, Stream
+from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.keys import key_of, key_values
+from pipelines.ledger import Ledger, State, Write
+
+INTENTS_AHEAD = 500  # single-record calls whose intents share one durable transaction
+SETTLE_EVERY = 500
+
+_STATES = {
+    Result.APPLIED: State.CONFIRMED,
+    Result.ACCEPTED: State.ACCEPTED,
+    Result.REJECTED: State.REJECTED,
+    Result.NOT_SENT: State.NOT_APPLIED,
+    Result.UNKNOWN: State.UNKNOWN,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where changes go and how: `batch` records in one call at most, `concurrency` calls under way at once."""
+
+    sink: Sink
+    stream: Stream
+    match: tuple[str, ...]
+    batch: int
+    concurrency: int = 1
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How far it got: records that have an answer or a lost one, calls made, and the error that ended it early, if one did."""
+
+    record_count: int
+    call_count: int
+    stopped_by: ConnectorError | None = None
+
+
+@dataclass(frozen=True)
+class _Call:
+    writes: tuple[Write, ...]
+
+
+def apply(
+    rows: Iterable[pa.RecordBatch],
+    target: Target,
+    *,
+    run_id: str,
+    sync: str,
+    ledger: Ledger,
+    clock: Clock,
+    attempt: int = 1,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Applied:
+    """Send every row of a plan (PLAN_SCHEMA, grouped by op) and record what came of each.
+
+    Stops early, with the rest recorded as not applied, when the sink cannot be reached or refuses the
+    credentials. `progress` is told how many records were answered since it was told last.
+    """
+    return _Application(target, run_id, sync, ledger, clock, progress).send(_calls(rows, target, run_id, sync, clock, attempt))
+
+
+class _Application:
+    def __init__(self, target: Target, run_id: str, sync: str, ledger: Ledger, clock: Clock, progress: Callable[[int], None]) -> None:
+        self._target, self._run_id, self._sync, self._ledger, self._clock, self._progress = target, run_id, sync, ledger, clock, progress
+        self._settled: list[tuple[int, State, str | None, str]] = []
+        self._queue: deque[_Call] = deque()
+        self._records = self._call_count = 0
+        self._stopped_by: ConnectorError | None = None
+
+    def send(self, windows: Iterator[list[_Call]]) -> Applied:
+        under_way: dict[Future[list[Receipt]], _Call] = {}
+        with _executor(self._target.concurrency) as pool:
+            try:
+                while True:
+                    while len(under_way) < self._target.concurrency and (call := self._next(windows)) is not None:
+                        under_way[pool.submit(self._write, call)] = call
+                        self._call_count += 1
+                    if not under_way:
+                        break
+                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        self._take(under_way.pop(future), future)
+            finally:
+                for future, call in under_way.items():  # an error of ours: still keep the answers that come
+                    self._take(call, future)
+                self._flush()
+        return Applied(self._records, self._call_count, self._stopped_by)
+
+    def _next(self, windows: Iterator[list[_Call]]) -> _Call | None:
+        if self._stopped_by is not None:
+            while self._queue:
+                self._not_applied(self._queue.popleft())
+            return None
+        if not self._queue:
+            window = next(windows, None)
+            if window is None:
+                return None
+            self._ledger.intend([write for call in window for write in call.writes])
+            self._queue.extend(window)
+        return self._queue.popleft()
+
+    def _write(self, call: _Call) -> list[Receipt]:
+        return list(self._target.sink.write(self._target.stream, [_change(write, self._target.match) for write in call.writes]))
+
+    def _take(self, call: _Call, future: Future[list[Receipt]]) -> None:
+        try:
+            receipts = {receipt.seq: receipt for receipt in future.result()}
+        except (ConfigError, RetryableError) as error:
+            self._stopped_by = self._stopped_by or error
+            self._not_applied(call)
+            return
+        except BaseException:
+            self._record([(write.seq, State.UNKNOWN, None, "the write was interrupted") for write in call.writes])
+            raise
+        if any(receipt.result is Result.REFUSED_BATCH for receipt in receipts.values()):
+            self._bisect(call, receipts)
+            return
+        missing = Receipt(seq=-1, result=Result.UNKNOWN, reason="the connector gave no receipt")
+        self._record([_settlement(write, receipts.get(write.seq, missing)) for write in call.writes])
+
+    def _bisect(self, call: _Call, receipts: dict[int, Receipt]) -> None:
+        """Halve a refused call until the record that the platform refuses stands alone."""
+        if len(call.writes) == 1:
+            write = call.writes[0]
+            self._record([(write.seq, State.REJECTED, None, receipts[write.seq].reason)])
+            return
+        middle = len(call.writes) // 2
+        halves = [
+            _Call(tuple(replace(write, attempt=write.attempt + 1, intent_at=self._clock.now()) for write in part))
+            for part in (call.writes[:middle], call.writes[middle:])
+        ]
+        self._ledger.intend([write for half in halves for write in half.writes])
+        self._queue.extendleft(reversed(halves))
+
+    def _not_applied(self, call: _Call) -> None:
+        reason = f"not sent: {self._stopped_by}"
+        self._record([(write.seq, State.NOT_APPLIED, None, reason) for write in call.writes])
+
+    def _record(self, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+        self._settled.extend(settled)
+        self._records += len(settled)
+        self._progress(len(settled))
+        if len(self._settled) >= SETTLE_EVERY:
+            self._flush()
+
+    def _flush(self) -> None:
+        settled, self._settled = self._settled, []
+        self._ledger.settle(self._run_id, settled)
+
+
+class _Inline(Executor):
+    """Runs a call where it is submitted, so that one caller at a time stays one thread."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        future: Future[object] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 (handed on through the future)
+            future.set_exception(error)
+        return future
+
+
+def _executor(concurrency: int) -> Executor:
+    return _Inline() if concurrency == 1 else ThreadPoolExecutor(concurrency, thread_name_prefix="apply")
+
+
+def _calls(rows: Iterable[pa.RecordBatch], target: Target, run_id: str, sync: str, clock: Clock, attempt: int) -> Iterator[list[_Call]]:
+    """The plan cut into calls of one op, in windows whose intents are made durable together."""
+    each = (row for part in rows for at in range(0, part.num_rows, 1000) for row in part.slice(at, 1000).to_pylist())
+    for op, group in itertools.groupby(each, key=lambda row: row["op"]):
+        capability = target.stream.capabilities.write(op)
+        if capability is None:
+            raise ConfigError(f"{target.stream.name} cannot be written by {op}; change the sync's mode")
+        size = max(1, min(capability.max_batch, target.batch))
+        while window := list(itertools.islice(group, size * max(1, INTENTS_AHEAD // size))):
+            now = clock.now()
+            writes = [_intent(row, run_id, sync, now, attempt) for row in window]
+            yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]
+
+
+def _intent(row: dict[str, Any], run_id: str, sync: str, now: datetime, attempt: int) -> Write:
+    taken = {name: row[name] for name in ("seq", "source_id", "op", "sink_id", "before", "after", "fingerprint")}
+    return Write(run_id=run_id, sync=sync, key=key_of(row["key"]), state=State.IN_FLIGHT, attempt=attempt, intent_at=now, **taken)
+
+
+def _object(text: str | None) -> dict[str, object]:
+    value = jsontext.loads(text) if text is not None else {}
+    if not isinstance(value, dict):
+        raise TypeError("a plan row holds JSON objects")
+    return value
+
+
+def _change(write: Write, match: tuple[str, ...]) -> Change:
+    return Change(
+        seq=write.seq,
+        op=write.op,  # type: ignore[arg-type]
+        key=key_values(write.key, match),
+        fields=_object(write.after),  # type: ignore[arg-type]
+        sink_id=jsontext.loads(write.sink_id) if write.sink_id is not None else None,
+        before=_object(write.before),  # type: ignore[arg-type]
+    )
+
+
+def _settlement(write: Write, receipt: Receipt) -> tuple[int, State, str | None, str]:
+    sink_id = jsontext.dumps(receipt.sink_id).decode() if receipt.sink_id is not None else None
+    if receipt.result is Result.MISSING:
+        if write.op == "delete":
+            return (write.seq, State.CONFIRMED, sink_id, "already gone")
+        return (write.seq, State.CONFLICT, sink_id, receipt.reason or "no such record in the sink any more")
+    return (write.seq, _STATES[receipt.result], sink_id, receipt.reason)

@@ -1,0 +1,271 @@
+"""Deliver: apply a plan, find out what became of every write, read back what was written, and remember who is who."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors import jsontext
+from connectors.errors import ConnectorError
+from pipelines import changes
+from pipelines.apply import Applied, Target, apply
+from pipelines.arrays import texts
+from pipelines.engine import Engine, Progress, silent
+from pipelines.keys import key_values
+from pipelines.ledger import Failure, Match, State, Write
+from pipelines.observe import Observation, ids_at, observation, see
+from pipelines.plan import Plan
+from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
+from pipelines.settle import ATTEMPTS, CHUNK, Hits, chunked, failure, find, may_send_again, settle_creates, wait_until_quiet
+from pipelines.spec import SyncSpec
+from pipelines.staging import Batch, Dataset
+
+LISTED_KEYS = 5_000  # more written records than these are read back with everything else
+
+_WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.UNKNOWN, State.IN_FLIGHT)
+_FAILED = {
+    State.REJECTED: "rejected",
+    State.NOT_APPLIED: "rejected",
+    State.CONFLICT: "conflict",
+    State.UNKNOWN: "unknown",
+    State.ACCEPTED: "unknown",
+    State.IN_FLIGHT: "unknown",
+    State.QUARANTINED: "quarantined",
+}
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What became of a plan's writes, by op and state, after everything was looked at.
+
+    `differences` counts written records that did not read back as they were sent (None: nothing was
+    written); `differing_fields` names the fields. `stopped_by` is the error that ended the sending early.
+    """
+
+    counts: dict[tuple[str, State], int]
+    differences: int | None
+    differing_fields: tuple[str, ...] = ()
+    stopped_by: ConnectorError | None = None
+
+
+def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, *, progress: Progress = silent) -> Delivered:
+    """Write the plan and settle every record of it. The caller holds the lock on the target.
+
+    Raises ConnectorError only where the sink cannot be read back; everything sent is in the ledger then.
+    """
+    return _Delivery(engine, spec, run_id, plan, progress).deliver()
+
+
+@dataclass
+class _Delivery:
+    engine: Engine
+    spec: SyncSpec
+    run_id: str
+    plan: Plan
+    progress: Progress
+    differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
+
+    def deliver(self) -> Delivered:
+        spec, engine = self.spec, self.engine
+        self.sink = engine.sink(spec.target_connection)
+        self.stream = self.sink.stream(spec.target_stream)
+        self.rows = self._batch(plan_dataset(spec), self.plan.batch_id)
+        self.desired = self._batch(Dataset(("desired", spec.name)), self.plan.desired_id)
+        self.types = pa.schema([column for column in self.desired.schema if not column.name.startswith("__")])
+        places = engine.staging.get_index(self.rows, "desired")
+        self.places = places["position"] if places is not None else np.empty(0, np.int64)
+        applied = self._send(engine.staging.scan(self.rows), 1)
+        written = self._written_count()
+        if written:
+            self._settle_all(applied.stopped_by is None)
+        self._adopt()
+        self._keep_failures()
+        fields = tuple(sorted({name for names in self.differing.values() for name in names}))
+        counts = engine.ledger.write_counts(self.run_id)
+        return Delivered(counts, len(self.differing) if written else None, fields, applied.stopped_by)
+
+    def _send(self, rows: Iterable[pa.RecordBatch], attempt: int) -> Applied:
+        concurrency = self.engine.settings(self.spec.target_connection).concurrency
+        target = Target(self.sink, self.stream, self.spec.match, self.spec.writes.batch, concurrency)
+        return apply(
+            rows,
+            target,
+            run_id=self.run_id,
+            sync=self.spec.name,
+            ledger=self.engine.ledger,
+            clock=self.engine.clock,
+            attempt=attempt,
+            progress=lambda count: self.progress("apply", count),
+        )
+
+    # what became of it
+
+    def _settle_all(self, may_resend: bool) -> None:
+        """Look, settle, and send again what may be; at most ATTEMPTS times."""
+        only: set[int] | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            observed = self._look(self._todo(only))
+            again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, observed)]
+            if not again or not may_resend or attempt == ATTEMPTS:
+                return
+            may_resend = self._send([_plan_rows(again, self.spec.match)], attempt + 1).stopped_by is None
+            only = {write.seq for write in again}
+
+    def _todo(self, only: set[int] | None) -> Iterator[Write]:
+        """The writes of this run that may be in the sink, or those of them with these numbers."""
+        writes = self.engine.ledger.writes(self.run_id, _WRITTEN)
+        return writes if only is None else (write for write in writes if write.seq in only)
+
+    def _look(self, writes: Iterable[Write]) -> Observation:
+        """Read the written records back, after the time in which an unanswered write may still take effect."""
+        keys: set[str] | None = set()
+        unanswered = None
+        for write in writes:
+            if write.state in (State.UNKNOWN, State.IN_FLIGHT):
+                unanswered = self.engine.clock.now()
+            if keys is not None:
+                keys.add(write.key)
+                keys = keys if len(keys) <= LISTED_KEYS else None
+        if unanswered is not None:
+            wait_until_quiet(self.engine, self.spec, unanswered)
+        else:
+            self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
+        batch = see(self.engine, self.spec, self.stream, None if keys is None else sorted(keys), progress=self.progress)
+        return observation(self.engine.staging, self.spec, batch, self.types)
+
+    def _settle(self, writes: Sequence[Write], observed: Observation) -> list[Write]:
+        """Settle a chunk of writes by what the sink shows; gives those that are to be sent again."""
+        hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
+        wrong = {**self._differing(writes, observed, hits), **self._still_there(writes, observed, hits)}
+        lost = [number for number, write in enumerate(writes) if write.op == "create" and write.state is not State.CONFIRMED]
+        creates = [writes[number] for number in lost]
+        outcomes = dict(zip(lost, settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost)), strict=True))
+        for number, write in enumerate(writes):
+            if write.state is not State.CONFIRMED and number not in outcomes:
+                outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
+        self.engine.ledger.settle(self.run_id, list(outcomes.values()))
+        states = [outcomes[number][1] if number in outcomes else write.state for number, write in enumerate(writes)]
+        for number, (write, state) in enumerate(zip(writes, states, strict=True)):
+            self.differing.pop(write.seq, None)
+            if state is State.CONFIRMED and number in wrong:
+                self.differing[write.seq] = wrong[number]
+        ids = {number: outcome[2] for number, outcome in outcomes.items()}
+        self._remember(writes, [number for number, state in enumerate(states) if state is State.CONFIRMED], ids, hits)
+        return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
+
+    def _settle_repeatable(self, write: Write, wrong: bool, present: bool) -> tuple[int, State, str | None, str]:
+        """An update or delete whose answer does not tell: judged by what the sink shows now."""
+        if not wrong:
+            return (write.seq, State.CONFIRMED, None, "")
+        if write.op == "update" and not present:
+            return (write.seq, State.CONFLICT, None, "the record is not in the sink any more")
+        if may_send_again(self.engine, self.spec, self.stream, write):
+            return (write.seq, State.NOT_APPLIED, None, "the sink does not show it: it is sent again")
+        return (write.seq, State.UNKNOWN, None, f"sent {write.attempt} times, and the sink does not show it")
+
+    def _differing(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
+        """Creates and updates that do not read back as desired: number → the fields (the match fields where it is not found)."""
+        wanted = [number for number, write in enumerate(writes) if write.op != "delete"]
+        wrong = {number: self.spec.match for number in wanted if hits.counts[number] != 1}
+        there = np.array([number for number in wanted if hits.counts[number] == 1], np.int64)
+        if not len(there):
+            return wrong
+        desired = self.engine.staging.take(self.desired, self.places[[writes[number].seq for number in there]])
+        known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in there])}
+        found = changes.update_rows(
+            desired,
+            self.engine.staging.take(observed.batch, hits.positions[there]),
+            texts([known[key].applied if (key := writes[number].key) in known else None for number in there]),
+            match=self.spec.match,
+            types=self.types,
+            id_field=self.stream.id_field,
+            nulls=self.spec.writes.nulls,
+            existing_policy=self.spec.writes.existing,
+            drift=self.spec.drift,
+            write_only=self.stream.write_only,
+        )
+        for place, fields in zip(found.positions.tolist(), found.rows.column("fields").to_pylist(), strict=True):
+            wrong[int(there[place])] = tuple(fields)
+        return wrong
+
+    def _still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
+        """Deletes whose record the sink still shows: number in `writes` → the match fields."""
+        suspects = [number for number, write in enumerate(writes) if write.op == "delete" and hits.counts[number] > 0]
+        ids = ids_at(self.engine.staging, observed, self.stream, hits.positions[suspects])
+        return {number: self.spec.match for number, sink_id in zip(suspects, ids, strict=True) if sink_id == writes[number].sink_id}
+
+    # what is remembered
+
+    def _remember(self, writes: Sequence[Write], confirmed: Sequence[int], ids: dict[int, str | None], hits: Hits) -> None:
+        """Put confirmed records into the crosswalk, and take out those deleted or known by another key before."""
+        gone = [writes[number].key for number in confirmed if writes[number].op == "delete"]
+        kept = [number for number in confirmed if writes[number].op != "delete"]
+        by_source = {writes[number].source_id: number for number in kept if writes[number].source_id is not None}
+        before = list(self.engine.ledger.matches_of_sources(self.spec.name, [str(source_id) for source_id in by_source]))
+        gone += [match.key for match in before if match.key != writes[by_source[match.source_id]].key]
+        self.engine.ledger.drop_matches(self.spec.name, gone)
+        if not kept:
+            return
+        repeats = {match.source_id: match for match in before}
+        desired = self.engine.staging.take(self.desired, self.places[[writes[number].seq for number in kept]])
+        rows = changes.create_rows(desired, match=self.spec.match, types=self.types)
+        matches = []
+        for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
+            write, fingerprint = writes[number], row["fingerprint"]
+            old = repeats.get(write.source_id)
+            again = old is not None and old.fingerprint == fingerprint
+            matches.append(
+                Match(
+                    key=write.key,
+                    key_hash=int(hits.hashes[number]),
+                    source_id=write.source_id,
+                    sink_id=str(ids.get(number) or write.sink_id),
+                    applied=row["after"],
+                    fingerprint=fingerprint,
+                    repeats=0 if write.seq not in self.differing else (old.repeats if again and old else 0) + 1,
+                )
+            )
+        self.engine.ledger.put_matches(self.spec.name, self.run_id, matches)
+
+    def _adopt(self) -> None:
+        """Pairs that were the same already: this sync knows them from now on."""
+        for part in self.engine.staging.scan(self._batch(adopted_dataset(self.spec), self.plan.adopted_id)):
+            self.engine.ledger.put_matches(self.spec.name, self.run_id, (Match(**row) for row in part.to_pylist()))
+
+    def _keep_failures(self) -> None:
+        """What was not delivered stays pending; what an earlier run left pending and this one delivered, or did not find, is over."""
+        ledger, sync = self.engine.ledger, self.spec.name
+        for part in self.engine.staging.scan(self._batch(refused_dataset(self.spec), self.plan.refused_id)):
+            rows = ({name: str(value or "") for name, value in row.items()} for row in part.to_pylist())
+            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows))  # type: ignore[arg-type]
+        failed = ledger.writes(self.run_id, list(_FAILED))
+        ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
+        ledger.drop_failures_before(sync, self.run_id)
+
+    def _written_count(self) -> int:
+        counts = self.engine.ledger.write_counts(self.run_id)
+        return sum(count for (_, state), count in counts.items() if state in _WRITTEN)
+
+    def _batch(self, dataset: Dataset, batch_id: str) -> Batch:
+        return next(batch for batch in self.engine.staging.batches(dataset) if batch.id == batch_id)
+
+
+def _plan_rows(writes: Sequence[Write], match: Sequence[str]) -> pa.RecordBatch:
+    """Writes as plan rows, to be sent once more."""
+    rows: list[dict[str, Any]] = [
+        {
+            "seq": write.seq,
+            "op": write.op,
+            "key": jsontext.dumps(key_values(write.key, match)).decode(),
+            "source_id": write.source_id,
+            "sink_id": write.sink_id,
+            "fields": [],
+            "before": write.before,
+            "after": write.after,
+            "fingerprint": write.fingerprint,
+        }
+        for write in sorted(writes, key=lambda write: ("create", "update", "delete").index(write.op))
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=changes.PLAN_SCHEMA)

@@ -1,0 +1,32 @@
+"""Match keys as text: the JSON list that the ledger keeps, and the values in it. Pure."""
+
+import json
+from collections.abc import Sequence
+
+from connectors import jsontext
+from connectors.base import JsonValue
+
+_DECODER = json.JSONDecoder()
+
+
+def key_of(plan_key: str) -> str:
+    """The JSON list of a plan row's match values, each exactly as its JSON object has it."""
+    at, values = 1, []
+    while at < len(plan_key) - 1:
+        _, at = _DECODER.raw_decode(plan_key, at)
+        _, end = _DECODER.raw_decode(plan_key, at + 1)
+        values.append(plan_key[at + 1 : end])
+        at = end + 1
+    return f"[{','.join(values)}]"
+
+
+def key_values(key: str, match: Sequence[str]) -> dict[str, JsonValue]:
+    """The match fields and their values, from the JSON list of a key."""
+    values = jsontext.loads(key)
+    return dict(zip(match, values if isinstance(values, list) else [values], strict=True))
+
+
+def shown(key: str) -> str:
+    """The key for people: the value itself where it is one text."""
+    values = json.loads(key) if key else []
+    return ", ".join(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)

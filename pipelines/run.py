@@ -1,0 +1,193 @@
+"""One run of one sync, step by step: extract, plan, apply, each resumable by the run's id. I/O only through the Engine."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connectors.errors import ConfigError, ConnectorError
+from pipelines.delivery import Delivered, deliver
+from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
+from pipelines.ledger import State
+from pipelines.plan import Plan
+from pipelines.planning import plan_dataset, plan_sync
+from pipelines.retention import prune
+from pipelines.settle import recover
+from pipelines.spec import SyncSpec
+from pipelines.staging import Batch
+from pipelines.summary import Status, Summary, adds_up, planned
+
+
+class SyncRun:
+    """The steps of one run. What a step learnt is kept in the ledger under `run_id`, so that steps may run in different processes."""
+
+    def __init__(self, engine: Engine, spec: SyncSpec, run_id: str, progress: Progress = silent) -> None:
+        self.engine, self.spec, self.run_id, self._progress = engine, spec, run_id, progress
+        self._started_s = engine.clock.monotonic()
+
+    def extract(self, *, full: bool = False) -> Batch:
+        """Read the source into staging. Raises ConnectorError; then nothing is staged and the run is recorded as failed."""
+        self._begin()
+        requests: dict[str, int] = {}
+        try:
+            with self.engine.counting(self.spec.source_connection, requests):
+                batch = extract_source(self.engine, self.spec, full=full, progress=self._progress)
+        except ConnectorError as error:
+            self._fail(error, "source", requests)
+            raise
+        self._note({"raw": batch.id, "requests": self._requests("source", requests)})
+        return batch
+
+    def plan(self) -> Plan:
+        """Plan from what this run staged, or from the newest batch if it staged nothing. Reads the sink."""
+        self._begin()
+        requests: dict[str, int] = {}
+        try:
+            with self.engine.counting(self.spec.target_connection, requests):
+                recover(self.engine, self.spec, progress=self._progress)
+                plan = plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
+        except ConnectorError as error:
+            self._fail(error, "sink", requests)
+            raise
+        self._note({"plan": plan.batch_id, "requests": self._requests("sink", requests)})
+        return plan
+
+    def apply(self, plan: Plan | None = None, *, approve: str | None = None) -> Summary:
+        """Apply this run's plan, read back what was written, and close the run. A refused plan writes nothing.
+
+        Raises ConnectorError where nothing could be delivered because the sink is out of reach or refuses us.
+        """
+        self._begin()
+        plan = plan or self._plan()
+        if approve is not None and not plan.approved_by(approve):
+            message = f"digest {approve} was approved, but the plan is now {plan.digest[:12]}; look at the new plan and approve that"
+            return self._close_unapplied(plan, "refused", (message,))
+        if standing := plan.standing(approve):
+            return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
+        requests: dict[str, int] = {}
+        try:
+            with self.engine.lock(self.spec.target), self.engine.counting(self.spec.target_connection, requests):
+                delivered = deliver(self.engine, self.spec, self.run_id, plan, progress=self._progress)
+        except ConnectorError as error:
+            self._fail(error, "sink", requests)
+            raise
+        self._note({"requests": self._requests("sink", requests)})
+        self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
+        prune(self.engine.staging, self.spec)
+        summary = self._delivered(plan, delivered)
+        self.engine.ledger.finish_run(self.run_id, summary.status, summary.as_json())
+        if delivered.stopped_by is not None and summary.status == "failed":
+            raise delivered.stopped_by
+        return summary
+
+    def close_planned(self, plan: Plan) -> Summary:
+        """Close a run that was only to be planned: what it would do, and whether a guard would refuse it."""
+        refusals = tuple(refusal.message for refusal in plan.refusals)
+        return self._close_unapplied(plan, "refused" if refusals else "ok", refusals)
+
+    def _close_unapplied(self, plan: Plan, status: Status, refusals: tuple[str, ...]) -> Summary:
+        self._note({})
+        summary = planned(self.spec.name, self.run_id, plan.counts, status=status, **{**self._facts(plan), "refusals": refusals})
+        self.engine.ledger.finish_run(self.run_id, status, summary.as_json())
+        return summary
+
+    def _delivered(self, plan: Plan, delivered: Delivered) -> Summary:
+        def count(op: str | None, *states: State) -> int:
+            return sum(number for (written, state), number in delivered.counts.items() if op in (None, written) and state in states)
+
+        counts, warnings = plan.counts, list(plan.warnings)
+        if delivered.differences:
+            warnings.append(
+                f"{delivered.differences} written records read back otherwise in {', '.join(delivered.differing_fields)}: "
+                f"the sink may normalise these fields, or others write them too"
+            )
+        if delivered.stopped_by is not None:
+            warnings.append(f"stopped early: {delivered.stopped_by}")
+        summary = Summary(
+            sync=self.spec.name,
+            run_id=self.run_id,
+            status="ok",
+            read=counts.read,
+            desired=counts.desired,
+            created=count("create", State.CONFIRMED),
+            updated=count("update", State.CONFIRMED),
+            deleted=count("delete", State.CONFIRMED),
+            unchanged=counts.unchanged,
+            skipped=counts.skipped,
+            invalid=counts.invalid,
+            rejected=count(None, State.REJECTED, State.NOT_APPLIED),
+            conflicts=counts.conflicts + count(None, State.CONFLICT),
+            unknown=count(None, State.UNKNOWN, State.ACCEPTED, State.IN_FLIGHT),
+            quarantined=counts.quarantined + count(None, State.QUARANTINED),
+            differences=delivered.differences,
+            **{**self._facts(plan), "warnings": tuple(warnings), "refusals": ()},
+        )
+        if not adds_up(summary, counts):
+            raise AssertionError(
+                f"the outcomes of {summary.accounted} records do not add up to {counts.read} read and {counts.missing} deleted"
+            )
+        written = summary.created + summary.updated + summary.deleted
+        stopped = delivered.stopped_by is not None and not written
+        return replace(summary, status="failed" if stopped else "partial" if summary.undelivered else "ok")
+
+    # what the ledger keeps of the run
+
+    def _begin(self) -> None:
+        self.engine.ledger.begin_run(self.run_id, self.spec.name, spec_hash(self.spec))
+
+    def _kept(self) -> Mapping[str, Any]:
+        run = self.engine.ledger.run(self.run_id)
+        return run.summary if run is not None else {}
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        spent = self._kept().get("duration_s", 0.0) + self.engine.clock.monotonic() - self._started_s
+        self._started_s = self.engine.clock.monotonic()
+        self.engine.ledger.note_run(self.run_id, {**facts, "duration_s": round(spent, 3)})
+
+    def _requests(self, side: str, more: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        kept = self._kept().get("requests", {})
+        sides = {name: {"read": 0, "write": 0, **kept.get(name, {})} for name in ("source", "sink")}
+        for kind, count in more.items():
+            sides[side][kind] = sides[side].get(kind, 0) + count
+        return sides
+
+    def _raw(self) -> Batch:
+        staged = self.engine.staging.batches(raw_dataset(self.spec))
+        wanted = self._kept().get("raw")
+        found = next((batch for batch in reversed(staged) if wanted is None or batch.id == wanted), None)
+        if found is None:
+            raise ConfigError(f"nothing of {self.spec.source} is staged; run `crossdock run {self.spec.name}` to read it first")
+        return found
+
+    def _plan(self) -> Plan:
+        wanted = self._kept().get("plan")
+        for batch in reversed(self.engine.staging.batches(plan_dataset(self.spec))):
+            if wanted is None or batch.id == wanted:
+                return Plan.from_note(batch.id, batch.note)
+        raise ConfigError(f"{self.spec.name} has no plan; run `crossdock plan {self.spec.name}` first")
+
+    def _facts(self, plan: Plan) -> dict[str, Any]:
+        kept = self._kept()
+        return {
+            "digest": plan.digest,
+            "complete": plan.complete,
+            "warnings": plan.warnings,
+            "requests": kept.get("requests", {}),
+            "duration_s": kept.get("duration_s", 0.0),
+        }
+
+    def _fail(self, error: ConnectorError, side: str, requests: Mapping[str, int]) -> None:
+        self._note({"requests": self._requests(side, requests)})
+        kept = self._kept()
+        summary = Summary(
+            self.spec.name, self.run_id, "failed", requests=kept["requests"], duration_s=kept["duration_s"], message=str(error)
+        )
+        self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
+
+
+def run_sync(
+    engine: Engine, spec: SyncSpec, run_id: str, *, full: bool = False, approve: str | None = None, progress: Progress = silent
+) -> Summary:
+    """All steps of one run, in this process. Raises ConnectorError where the run could not be carried out."""
+    run = SyncRun(engine, spec, run_id, progress)
+    run.extract(full=full)
+    return run.apply(run.plan(), approve=approve)

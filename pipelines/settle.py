@@ -1,0 +1,143 @@
+"""Settle: find out by looking what became of writes whose answer was lost, or did not say which record is which."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.arrow import records_to_batch
+from connectors.base import Delivery, Stream
+from pipelines.engine import Engine, Progress, silent
+from pipelines.fingerprint import Index, index
+from pipelines.keys import key_values, shown
+from pipelines.ledger import Failure, State, Write
+from pipelines.observe import Observation, ids_at, key_hashes, observation, see
+from pipelines.spec import SyncSpec
+
+ATTEMPTS = 3  # sends of one record in one run, at most
+CHUNK = 5_000
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where keys were found in an observation, key by key: how many records, and the position of the first (-1: none)."""
+
+    counts: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.int64]
+
+    def only(self, numbers: Sequence[int]) -> "Hits":
+        """The hits of some of the keys, by their numbers."""
+        chosen = np.array(numbers, np.int64)
+        return Hits(self.counts[chosen], self.positions[chosen], self.hashes[chosen])
+
+
+def find(observed: Observation, keys: Sequence[str], match: Sequence[str], types: pa.Schema) -> Hits:
+    """Look keys (JSON lists of the match values) up in what the sink showed."""
+    asked = _index_of(keys, match, types)
+    place = np.argsort(asked.position, kind="stable")
+    high = asked.key_hi[place]
+    left = np.searchsorted(observed.index.key_hi, high, "left")
+    counts = (np.searchsorted(observed.index.key_hi, high, "right") - left).astype(np.int64)
+    positions = np.full(len(keys), -1, np.int64)
+    positions[counts > 0] = observed.index.position[left[counts > 0]]
+    return Hits(counts, positions, key_hashes(asked)[place])
+
+
+def settle_creates(
+    engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits
+) -> list[tuple[int, State, str | None, str]]:
+    """What each create came to, by its match key: found once, it is adopted; not found, it is free to be sent again
+    (NOT_APPLIED) where that was allowed and else kept for a person; found several times, it is kept for a person.
+    """
+    found = iter(ids_at(engine.staging, observed, stream, hits.positions[hits.counts > 0]))
+    settled = []
+    for write, count in zip(writes, hits.counts.tolist(), strict=True):
+        sink_id = next(found) if count else None
+        if count == 1:
+            settled.append((write.seq, State.CONFIRMED, sink_id, ""))
+        elif count:
+            reason = f"{count} records of {spec.target} have the match key {shown(write.key)}, one is {sink_id}; keep one, dismiss this"
+            settled.append((write.seq, State.QUARANTINED, None, reason))
+        elif may_send_again(engine, spec, stream, write):
+            settled.append((write.seq, State.NOT_APPLIED, None, "no answer, and no such record was found: it is sent again"))
+        else:
+            answer = "it was accepted" if write.state is State.ACCEPTED else "no answer came"
+            reason = f"{answer}, but no record of {spec.target} with this match key was found; look there, then retry or dismiss it"
+            settled.append((write.seq, State.QUARANTINED, None, reason))
+    return settled
+
+
+def may_send_again(engine: Engine, spec: SyncSpec, stream: Stream, write: Write) -> bool:
+    """Whether a write that was not found may be repeated: E1 always, a create only where a person allowed it, and not for ever."""
+    capability = stream.capabilities.write(write.op)  # type: ignore[arg-type]
+    if capability is None or write.attempt >= ATTEMPTS:
+        return False
+    allowed = engine.settings(spec.target_connection).on_unknown or spec.writes.on_unknown
+    return capability.delivery is Delivery.E1 or (capability.delivery is Delivery.E2 and allowed == "retry")
+
+
+def wait_until_quiet(engine: Engine, spec: SyncSpec, last_intent: datetime) -> None:
+    """Wait until no write begun by then can still take effect or stay hidden: the time of a request, T_server_max and T_lag."""
+    settings = engine.settings(spec.target_connection)
+    quiet_at = last_intent + timedelta(seconds=settings.timeout_s + settings.T_server_max_s + settings.T_lag_s)
+    engine.clock.sleep((quiet_at - engine.clock.now()).total_seconds())
+
+
+def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> int:
+    """Settle what earlier runs left without an outcome, before anything is planned. Gives how many writes there were.
+
+    Creates are looked up by their match key once none of them can still take effect. Updates and
+    deletes need no look of their own: the coming plan starts from what the sink shows.
+    """
+    left = engine.ledger.open_writes(spec.name)
+    if not left:
+        return 0
+    stream = engine.sink(spec.target_connection).stream(spec.target_stream)
+    wait_until_quiet(engine, spec, max(write.intent_at for write in left))
+    creates = [write for write in left if write.op == "create"]
+    if creates:
+        types = pa.schema([(name, pa.string()) for name in spec.match])
+        batch = see(engine, spec, stream, sorted({write.key for write in creates}), progress=progress)
+        observed = observation(engine.staging, spec, batch, types)
+        for chunk in chunked(creates, CHUNK):
+            hits = find(observed, [write.key for write in chunk], spec.match, types)
+            settled = settle_creates(engine, spec, stream, observed, chunk, hits)
+            _record(engine, spec, chunk, settled)
+    reason = "the run ended before an answer; a later plan starts from what the sink shows"
+    for write in left:
+        if write.op != "create":
+            engine.ledger.settle(write.run_id, [(write.seq, State.SUPERSEDED, None, reason)])
+    return len(left)
+
+
+def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+    """Keep what recovered creates came to; one for a person also becomes a failure that later plans respect."""
+    for write, outcome in zip(writes, settled, strict=True):
+        engine.ledger.settle(write.run_id, [outcome])
+        if outcome[1] is State.QUARANTINED:
+            engine.ledger.put_failures(spec.name, write.run_id, [failure(write, "quarantined", outcome[3])])
+
+
+def failure(write: Write, outcome: str, reason: str) -> Failure:
+    """The pending record that an undelivered write leaves."""
+    return Failure(key=write.key, source_id=write.source_id or "", outcome=outcome, reason=reason, op=write.op, request=write.after)
+
+
+def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of at most `size`."""
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def _index_of(keys: Sequence[str], match: Sequence[str], types: pa.Schema) -> Index:
+    rows = records_to_batch([key_values(key, match) for key in keys], None)
+    return index(pa.RecordBatchReader.from_batches(rows.schema, [rows]), match, [], types)
