@@ -6,6 +6,7 @@ functions, aggregates, clocks, chance) is refused here, by what the parser saw a
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,9 @@ _FORBIDDEN_CLASSES = {
     "DEFAULT": "DEFAULT",
     "POSITIONAL_REFERENCE": "a column by number",
 }
+
+
+_UNKNOWN_TYPE = re.compile(r"Type with name (\S+) does not exist")
 
 
 @dataclass(frozen=True)
@@ -240,5 +244,13 @@ def words(problem: duckdb.Error) -> str:
     text = str(problem).split("\n\nLINE ")[0].split("\n\tCandidate functions")[0]
     kind, colon, rest = text.partition(": ")
     said = rest if colon and kind.endswith("Error") else text
+    if unknown := _UNKNOWN_TYPE.match(said):  # DuckDB suggests by upper and lower case
+        return f"there is no type {unknown[1]}{nearest(unknown[1].lower(), _type_names())}"
     said = said.split(" when casting from source column")[0].replace(" You might need to add explicit type casts.", "")
     return "; ".join(line.strip() for line in said.splitlines() if line.strip())
+
+
+@lru_cache(maxsize=1)
+def _type_names() -> list[str]:
+    with duck.session() as connection:
+        return [str(row[0]) for row in connection.sql("SELECT DISTINCT lower(type_name) FROM duckdb_types() ORDER BY 1").fetchall()]
