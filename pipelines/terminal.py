@@ -12,6 +12,7 @@ from rich.text import Text
 
 __all__ = ["Screen", "screen", "show_on", "shown", "style_of", "visible"]
 
+_LABEL = 10  # letters of the labels that facts stand beside
 _UNCUT = 1_000_000  # the width of a pipe: whoever reads it cuts for himself
 _STYLES = {
     "created": "green",
@@ -105,6 +106,12 @@ class Screen:
         if not self.as_json:
             _print(self._out, _assembled(parts, indent), cut=False, indent=indent)
 
+    def fact(self, label: str, *parts: str | tuple[str, str], style: str = "") -> None:
+        """A label and a sentence beside it, wrapped under itself; an empty label goes on with the one before."""
+        if not self.as_json:
+            head = Text(f"  {label:<{_LABEL}}", style=style)
+            _print(self._out, head.append_text(_assembled(parts, 0)), cut=False, indent=2 + _LABEL, hanging=True)
+
     def note(self, *parts: str | tuple[str, str]) -> None:
         """A remark on standard error, wrapped."""
         _print(self._err, _assembled(parts, 0), cut=False)
@@ -173,7 +180,8 @@ def _assembled(parts: Sequence[str | tuple[str, str]], indent: int) -> Text:
     return Text(" " * indent).append_text(Text.assemble(*parts))
 
 
-def _print(console: Console, text: Text, *, cut: bool, indent: int = 0) -> None:
+def _print(console: Console, text: Text, *, cut: bool, indent: int = 0, hanging: bool = False) -> None:
+    """Cut to one line, or wrapped with every line indented; `hanging`: all but the first, whose first `indent` letters stand out."""
     if not console.is_terminal:
         console.file.write(text.plain.rstrip() + "\n")
         console.file.flush()
@@ -181,10 +189,11 @@ def _print(console: Console, text: Text, *, cut: bool, indent: int = 0) -> None:
         text.rstrip()
         console.print(text, no_wrap=True, overflow="ellipsis", crop=True)
     else:
-        body = text[indent:] if indent else text
-        for line in body.wrap(console, max(20, console.width - indent)):
+        head, body = (text[:indent], text[indent:]) if indent else (Text(), text)
+        for number, line in enumerate(body.wrap(console, max(20, console.width - indent))):
             line.rstrip()
-            console.print(Text(" " * indent).append_text(line), no_wrap=True, overflow="ignore", crop=False)
+            before = head if number == 0 or not hanging else Text(" " * indent)
+            console.print(before.copy().append_text(line), no_wrap=True, overflow="ignore", crop=False)
 
 
 def _fitted(cell: str, width: int, right: bool) -> str:

@@ -73,7 +73,7 @@ def _life(
     return {
         "sync": sync,
         "key": decoded(key),
-        "source_id": match.source_id if match else next((write.source_id for write, _ in history), None),
+        "source_id": match.source_id if match else next((one.source_id for one in (*(write for write, _ in history), *pending)), None),
         "sink_id": decoded(match.sink_id) if match else None,
         "applied": decoded(match.applied) if match else None,
         "writes": [
@@ -114,9 +114,10 @@ def _show_life(sync: str, key: str, match: "Match | None", history: "list[tuple[
             indent=2,
         )
         before, after = one["before"] or {}, one["after"] or {}
-        for name, value in after.items() if isinstance(after, dict) else ():
+        widest = max((len(visible(name)) for name in after), default=0)
+        for name, value in after.items():
             earlier: list[str | tuple[str, str]] = [(shown(before.get(name)), "red"), " → "] if one["op"] == "update" else []
-            out.line((f"{visible(name)}  ", "dim"), *earlier, (shown(value), "green"), indent=6)
+            out.line((f"{visible(name):<{widest}}  ", "dim"), *earlier, (shown(value), "green"), indent=6)
         if one["reason"]:
             out.paragraph(visible(one["reason"]), indent=6)
     if not history:
@@ -124,7 +125,7 @@ def _show_life(sync: str, key: str, match: "Match | None", history: "list[tuple[
         out.line("never written by this sync" + (": it was the same on both sides" if match else ""), indent=2)
     for failure in pending:
         out.line()
-        where = f" ({visible(failure.field)})" if failure.field else ""
+        where = f" ({visible(failure.field)}" + (f", source id {visible(failure.source_id)})" if len(pending) > 1 else ")")
         out.paragraph((failure.outcome, style_of(failure.outcome)), f"{where}: {visible(failure.reason)}", indent=2)
         again = "; the next run tries it again" if failure.released else ""
         out.line((f"pending since {failure.first_seen[:19].replace('T', ' ')}, attempts {failure.attempts}{again}", "dim"), indent=2)

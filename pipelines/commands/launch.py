@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from connectors.errors import ConnectorError
 from pipelines.commands import exits
@@ -20,15 +21,20 @@ Watcher = Callable[[str, int], None]
 
 
 def apply_sync(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str | None, watch: Watcher) -> "Summary":
-    """Run the sync and give its summary. Raises Stopped with the run's id for every way to fail."""
-    from pipelines.run import SyncRun
+    """Run the sync through Dagster and give the summary that the ledger keeps of it. Raises Stopped for every way to fail."""
+    from pipelines.components.inprocess import run_in_process
 
-    run_id = project.ports.rng.token()
+    run_id = str(UUID(project.ports.rng.token()))
     with ending_of(project, spec, run_id):
-        run = SyncRun(project.engine(), spec, run_id, watch)
-        run.extract(full=full)
-        run.plan()
-        return run.apply(approve=approve)
+        failure: Exception | None = None
+        try:
+            run_in_process(project, spec, run_id, full=full, approve=approve, progress=watch)
+        except Exception as error:  # noqa: BLE001 (a refusal fails the step in Dagster, and is an outcome here)
+            failure = error
+        kept = project.ledger.run(run_id)
+        if kept is None or kept.status not in ("ok", "partial", "refused"):
+            raise failure or RuntimeError("the run ended without an outcome")
+        return summary_of(kept)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.keys import key_text
+from pipelines.commands.troubles import Trouble
 from pipelines.terminal import Screen, shown, style_of, visible
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ __all__ = ["Part", "change", "show_changes", "show_outcomes", "show_plan", "show
 
 Part = str | tuple[str, str]
 
-SAMPLES, FIELDS = 5, 8  # changes shown in full, and fields of each
+EACH, FIELDS = 3, 8  # changes of a kind shown in full, and fields of each
+TROUBLES = 8  # reasons shown
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 _OUTCOMES = (
     ("created", "+", "create"),
@@ -69,31 +71,32 @@ def show_outcomes(out: Screen, summary: "Summary", *, planned: bool) -> None:
 
 
 def show_changes(out: Screen, samples: Sequence[Mapping[str, Any]], total: int) -> None:
-    """The first changes, field by field, before → after."""
-    for sample in samples[:SAMPLES]:
-        _show_change(out, sample)
-    more = total - min(len(samples), SAMPLES)
-    if more > 0:
-        out.line((f"… and {more:,} more" + (f"; --json lists the first {len(samples)}" if len(samples) > SAMPLES else ""), "dim"), indent=2)
+    """The first changes of each kind, field by field, before → after."""
+    shown_count = 0
+    for op in ("delete", "update", "create"):
+        for sample in [one for one in samples if one["op"] == op][:EACH]:
+            _show_change(out, sample)
+            shown_count += 1
+    if total > shown_count:
+        more = f"; --json lists {len(samples):,}" if len(samples) > shown_count else ""
+        out.line((f"… and {total - shown_count:,} more{more}", "dim"), indent=2)
     if total:
         out.line()
 
 
-def show_plan(
-    out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", undelivered: Sequence[Mapping[str, Any]], *, total: int
-) -> None:
+def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", undelivered: Sequence[Trouble]) -> None:
     """A plan whole: counts, samples, refusals and how to lift them, what the reads proved, what is promised."""
     word = "refused" if plan.refusals else "plan"
     title(out, spec, word, "" if plan.refusals else "" if plan.counts.changes else ": nothing to do")
     show_outcomes(out, summary, planned=True)
     out.line()
     show_changes(out, plan.samples, plan.counts.changes)
-    show_undelivered(out, spec.name, undelivered, total)
+    show_undelivered(out, undelivered)
     show_refusals(out, spec, [(one.message, one.approvable) for one in plan.refusals], plan.digest)
     proof = ("complete", "green") if plan.complete else ("not proven complete", "yellow")
-    out.paragraph("read      ", proof, f": {visible('; '.join(plan.reasons))}" if plan.reasons else "", indent=2)
+    out.fact("read", proof, f": {visible('; '.join(plan.reasons))}" if plan.reasons else "")
     for number, promise in enumerate(plan.promises):
-        out.paragraph("promised  " if number == 0 else "          ", visible(promise), indent=2)
+        out.fact("promised" if number == 0 else "", visible(promise))
     show_warnings(out, plan.warnings)
     _facts(out, summary)
     if plan.counts.changes and not plan.refusals:
@@ -101,14 +104,14 @@ def show_plan(
         out.line(f"Nothing was written. To apply it: crossdock run {spec.name}")
 
 
-def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Mapping[str, Any]], *, total: int) -> None:
+def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Trouble]) -> None:
     """What a run came to, and the next command where something is left to do."""
     changed = summary.created + summary.updated + summary.deleted
     quiet = summary.status == "ok" and not changed and not summary.undelivered
     title(out, spec, summary.status, ": nothing to do" if quiet else f" in {summary.duration_s:,.1f} s")
     show_outcomes(out, summary, planned=summary.status == "refused")
     out.line()
-    show_undelivered(out, spec.name, undelivered, total)
+    show_undelivered(out, undelivered)
     if summary.status == "refused":
         show_refusals(out, spec, [(message, "approve digest" in message) for message in summary.refusals], summary.digest)
     if summary.message:
@@ -116,33 +119,31 @@ def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Seq
     show_warnings(out, summary.warnings)
     if summary.differences is not None:
         found = f"{summary.differences:,} of the written records differ from what was sent" if summary.differences else "no difference"
-        out.paragraph("verified  ", (found, "yellow" if summary.differences else "green"), ", by reading back what was written", indent=2)
+        out.fact("verified", (found, "yellow" if summary.differences else "green"), ", by reading back what was written")
     _facts(out, summary)
-    if summary.undelivered or total:
+    if summary.undelivered:
         out.line()
         out.line(f"Next: crossdock failures {spec.name}")
 
 
-def show_undelivered(out: Screen, sync: str, rows: Sequence[Mapping[str, Any]], total: int) -> None:
-    """The first records that were not delivered, with the reason for each."""
-    if not rows:
+def show_undelivered(out: Screen, troubles: Sequence[Trouble]) -> None:
+    """Why records were not delivered, the most frequent reason first, with one record for each."""
+    if not troubles:
         return
-    cells = [
-        [key_text(row["key"]) if row["key"] else "–", row["source_id"] or "–", row["outcome"], row["field"], visible(row["reason"])]
-        for row in rows
-    ]
-    out.table(["key", "source id", "outcome", "field", "reason"], cells, indent=2)
-    if total > len(rows):
-        out.line((f"… and {total - len(rows):,} more: crossdock failures {sync}", "dim"), indent=2)
+    cells = [[f"{one.count:,}", one.outcome, one.field, _example(one), visible(one.reason)] for one in troubles[:TROUBLES]]
+    out.table(["records", "outcome", "field", "such as", "reason"], cells, indent=2, right=["records"])
+    rest = sum(one.count for one in troubles[TROUBLES:])
+    if rest:
+        out.line((f"… and {rest:,} more", "dim"), indent=2)
     out.line()
 
 
 def show_refusals(out: Screen, spec: "SyncSpec", messages: Sequence[tuple[str, bool]], digest: str) -> None:
     """Why nothing is written, and the command that lifts it where a person may."""
     for message, _ in messages:
-        out.paragraph(("refused   ", "bold red"), visible(message), indent=2)
+        out.fact("refused", visible(message), style="bold red")
     if messages and all(approvable for _, approvable in messages):
-        out.line(f"          crossdock run {spec.name} --approve {digest[:12]}", indent=2)
+        out.fact("", ("crossdock run ", "bold"), (f"{spec.name} --approve {digest[:12]}", "bold"))
     if messages:
         out.line()
 
@@ -150,7 +151,7 @@ def show_refusals(out: Screen, spec: "SyncSpec", messages: Sequence[tuple[str, b
 def show_warnings(out: Screen, warnings: Sequence[str]) -> None:
     """What a person should know although nothing failed."""
     for warning in warnings:
-        out.paragraph(("warning   ", "yellow"), visible(warning), indent=2)
+        out.fact("warning", visible(warning), style="yellow")
 
 
 def _facts(out: Screen, summary: "Summary") -> None:
@@ -159,8 +160,12 @@ def _facts(out: Screen, summary: "Summary") -> None:
         spent = summary.requests.get(side, {})
         kinds = [f"{spent[kind]:,} {kind}" for kind in ("read", "write") if spent.get(kind)]
         sides.append(f"{side} {' and '.join(kinds) if kinds else 'none'}")
-    out.line(f"requests  {'; '.join(sides)}", indent=2)
-    out.line((f"run       {summary.run_id}  digest {summary.digest[:12] or '–'}  {summary.duration_s:,.1f} s", "dim"), indent=2)
+    out.fact("requests", "; ".join(sides))
+    out.fact("run", (f"{summary.run_id}  digest {summary.digest[:12] or '–'}  {summary.duration_s:,.1f} s", "dim"), style="dim")
+
+
+def _example(one: Trouble) -> str:
+    return key_text(one.key) if one.key else f"{one.source_id or 'a record'} (no key)"
 
 
 def _show_change(out: Screen, sample: Mapping[str, Any]) -> None:
@@ -177,7 +182,8 @@ def _show_change(out: Screen, sample: Mapping[str, Any]) -> None:
             new = [(shown(before.get(name)) if name in before else "–", "red"), " → ", *new]
         out.line((f"{visible(name):<{widest}}  ", "dim"), *new, indent=6)
     if len(names) > FIELDS:
-        out.line((f"… and {len(names) - FIELDS} more fields", "dim"), indent=6)
+        rest = len(names) - FIELDS
+        out.line((f"… and {rest} more field{'s' if rest > 1 else ''}", "dim"), indent=6)
 
 
 def _decoded(value: Any) -> Any:

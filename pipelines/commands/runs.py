@@ -8,10 +8,12 @@ import typer
 
 from pipelines.commands import exits, picture
 from pipelines.commands.everywhere import open_project
+from pipelines.commands.keys import decoded
 from pipelines.commands.progress import watching
 from pipelines.terminal import screen
 
 if TYPE_CHECKING:
+    from pipelines.commands.troubles import Trouble
     from pipelines.plan import Plan
     from pipelines.runtime import Runtime
     from pipelines.spec import SyncSpec
@@ -22,7 +24,7 @@ __all__ = ["COMMANDS", "plan", "run", "verify"]
 Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
 Full = Annotated[bool, typer.Option("--full", help="Read the whole source, not only what changed.")]
 
-FIRST = 5  # undelivered records shown at once
+PENDING = 10_000  # pending records looked at to say what is wrong with them
 
 
 def plan(sync: Sync, full: Full = False) -> int:
@@ -57,7 +59,7 @@ def run(
         if screen().as_json:
             screen().answer(summary.as_json())
         else:
-            _show(project, spec, summary)
+            picture.show_run(screen(), spec, summary, _pending(project, spec))
         return summary.exit_status
 
 
@@ -77,8 +79,7 @@ def verify(sync: Sync) -> int:
         picture.show_outcomes(out, summary, planned=True)
         out.line()
         picture.show_changes(out, made.samples, differences)
-        rows, total = _undelivered(project, spec)
-        picture.show_undelivered(out, spec.name, rows, total)
+        picture.show_undelivered(out, _unplannable(project, spec, made))
         if differences:
             out.line(f"Next: crossdock plan {spec.name} --full")
         return status
@@ -184,12 +185,13 @@ def _planned(project: "Runtime", spec: "SyncSpec", *, full: bool, kind: str = "p
 
 def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Summary") -> int:
     out = screen()
+    troubles = _unplannable(project, spec, made)
     if out.as_json:
-        extra = {"changes": _changes(made), "promises": made.promises, "reasons": made.reasons}
+        undelivered = [{**vars(one), "key": decoded(one.key) if one.key else None} for one in troubles]
+        extra = {"changes": _changes(made), "undelivered": undelivered, "promises": made.promises, "reasons": made.reasons}
         out.answer({**summary.as_json(), **extra})
     else:
-        rows, total = _refused_rows(project, spec, made)
-        picture.show_plan(out, spec, made, summary, rows, total=total)
+        picture.show_plan(out, spec, made, summary, troubles)
     return exits.REFUSED if made.refusals else exits.OK
 
 
@@ -197,31 +199,22 @@ def _changes(made: "Plan") -> list[dict[str, Any]]:
     return [picture.change(sample) for sample in made.samples]
 
 
-def _show(project: "Runtime", spec: "SyncSpec", summary: "Summary") -> None:
-    rows, total = _undelivered(project, spec)
-    picture.show_run(screen(), spec, summary, rows, total=total)
+def _pending(project: "Runtime", spec: "SyncSpec") -> "list[Trouble]":
+    """What is pending in the ledger, gathered by reason."""
+    from pipelines.commands.troubles import gathered
+
+    return gathered(vars(failure) for failure in project.ledger.failures(spec.name, limit=PENDING))
 
 
-def _undelivered(project: "Runtime", spec: "SyncSpec") -> tuple[list[dict[str, Any]], int]:
-    """The first pending records, and how many there are."""
-    rows = [vars(failure) for failure in project.ledger.failures(spec.name, limit=FIRST)]
-    return rows, project.ledger.failure_count(spec.name)
-
-
-def _refused_rows(project: "Runtime", spec: "SyncSpec", made: "Plan") -> tuple[list[dict[str, Any]], int]:
-    """The first records that the plan itself could not plan, and how many there are."""
+def _unplannable(project: "Runtime", spec: "SyncSpec", made: "Plan") -> "list[Trouble]":
+    """What the plan itself could not plan, gathered by reason."""
+    from pipelines.commands.troubles import gathered
     from pipelines.planning import refused_dataset
 
-    batches = project.staging.batches(refused_dataset(spec))
-    wanted = [batch for batch in batches if batch.id == getattr(made, "refused_id", None)] or batches[-1:]
-    if not wanted:
-        return [], 0
-    rows: list[dict[str, Any]] = []
-    for part in project.staging.scan(wanted[0]):
-        rows += part.slice(0, FIRST - len(rows)).to_pylist()
-        if len(rows) >= FIRST:
-            break
-    return rows, wanted[0].count
+    batch = next((one for one in project.staging.batches(refused_dataset(spec)) if one.id == made.refused_id), None)
+    if batch is None:
+        return []
+    return gathered(row for part in project.staging.scan(batch) for row in part.to_pylist())
 
 
 COMMANDS: tuple[Callable[..., int], ...] = (plan, run, verify)
