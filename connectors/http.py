@@ -7,29 +7,25 @@ keeps secrets out of messages, and turns every way a request can end into the er
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import BoundedSemaphore, Lock
-from typing import Any
 
 import httpx
 
-from connectors.base import Delivery, JsonValue, Operation
-from connectors.errors import ConnectorError, ContractError, RefusedError, UnknownOutcome
+from connectors.base import Delivery
+from connectors.errors import ConnectorError, ContractError, RefusedError
 from connectors.governor import governor_for, parse_rate
 from connectors.http_address import address, base_address, secret_spellings
 from connectors.http_body import ACCEPT_ENCODING, Truncated, bounded
 from connectors.http_headers import advised_pause_s, http_date
+from connectors.http_messages import ABSENT, Answer, Request
 from connectors.http_outcome import Ending, interrupted, judge, not_sent, settle
 from connectors.http_words import redact, words_of
-from connectors.jsontext import dumps, loads
+from connectors.jsontext import dumps
 from connectors.settings import ConnectionSettings, Ports, Secret
 
 __all__ = ["ABSENT", "Answer", "Request", "Sender"]
-
-ABSENT: Any = object()  # no JSON body, as opposed to a body of `null`
 
 _TRIES = 5  # of one request in trouble that may pass
 _TRIES_WHEN_ASKED = 50  # of one request that the platform keeps asking to wait; time ends it first
@@ -40,65 +36,6 @@ _REPEAT_SHARE, _REPEATS_SAVED = 0.1, 20.0  # repeats are at most a tenth of the 
 _ERROR_BYTES = 64 * 1024  # read of an answer that is not a success
 _SLOWEST_BYTES_S = 1_000  # slower than this after `timeout_s` is a drip, not an answer
 _IDLE_S = 3.0  # servers close idle connections after 5 s and more; a write must not meet one that is closing
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request. `path` starts with "/" and is appended to the connection's base_url as it stands, slashes included.
-
-    `success` names the statuses the document gives for success. `certified` names the statuses by
-    which the platform definitely refuses a single-record request, nothing changed (→ RefusedError).
-    403 concerns the whole connection (→ CredentialsError) unless it is named there.
-    """
-
-    operation: Operation
-    path: str
-    params: Sequence[tuple[str, str]] = ()
-    json: JsonValue = ABSENT
-    headers: Mapping[str, str] = field(default_factory=dict)
-    accept: str = "application/json"
-    success: frozenset[int] = frozenset({200})
-    certified: frozenset[int] = frozenset({400, 404, 409, 413, 422})
-
-    @property
-    def write(self) -> bool:
-        """Whether this may change something."""
-        return self.operation.delivery is not Delivery.READ
-
-    @property
-    def where(self) -> str:
-        """Method and path, for messages."""
-        return f"{self.operation.method} {self.path.partition('?')[0]}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: header names in lower case, the whole decompressed body, the server's own date if it told one.
-
-    `repeated`: an earlier try of the same call may have taken effect, so "no such record" may be our own doing.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    server_date: datetime | None
-    request: Request | None = None
-    repeated: bool = False
-
-    def json(self) -> JsonValue:
-        """The body as JSON, numbers exact (Decimal for fractions).
-
-        Anything else raises ContractError after a read, and UnknownOutcome after a write: it was
-        taken, and what became of it is not told.
-        """
-        try:
-            return loads(self.body)
-        except ContractError as error:
-            where = self.request.where if self.request else "the request"
-            message = f"{where} was answered {self.status} with {len(self.body):,} bytes that cannot be understood: {error}"
-            if self.request is not None and self.request.write:
-                raise UnknownOutcome(f"{message}; look at the platform before writing this again") from None
-            raise ContractError(f"{message}; check base_url and whether a proxy answered") from None
 
 
 class Sender:

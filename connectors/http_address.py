@@ -1,4 +1,4 @@
-"""Where requests may go and what secrets look like: checks made once, before anything is sent. Pure."""
+"""Where requests may go and what secrets look like: checks made once, before anything is sent. No I/O."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address

@@ -1,0 +1,73 @@
+"""What goes to a platform and what comes back: one request, one answer. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from connectors.base import Delivery, JsonValue, Operation
+from connectors.errors import ContractError, UnknownOutcome
+from connectors.jsontext import loads
+
+__all__ = ["ABSENT", "Answer", "Request"]
+
+ABSENT: Any = object()  # no JSON body, as opposed to a body of `null`
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. `path` starts with "/" and is appended to the connection's base_url as it stands, slashes included.
+
+    `success` names the statuses the document gives for success. `certified` names the statuses by
+    which the platform definitely refuses a single-record request, nothing changed (→ RefusedError).
+    403 concerns the whole connection (→ CredentialsError) unless it is named there.
+    """
+
+    operation: Operation
+    path: str
+    params: Sequence[tuple[str, str]] = ()
+    json: JsonValue = ABSENT
+    headers: Mapping[str, str] = field(default_factory=dict)
+    accept: str = "application/json"
+    success: frozenset[int] = frozenset({200})
+    certified: frozenset[int] = frozenset({400, 404, 409, 413, 422})
+
+    @property
+    def write(self) -> bool:
+        """Whether this may change something."""
+        return self.operation.delivery is not Delivery.READ
+
+    @property
+    def where(self) -> str:
+        """Method and path, for messages."""
+        return f"{self.operation.method} {self.path.partition('?')[0]}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: header names in lower case, the whole decompressed body, the server's own date if it told one.
+
+    `repeated`: an earlier try of the same call may have taken effect, so "no such record" may be our own doing.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    server_date: datetime | None
+    request: Request | None = None
+    repeated: bool = False
+
+    def json(self) -> JsonValue:
+        """The body as JSON, numbers exact (Decimal for fractions).
+
+        Anything else raises ContractError after a read, and UnknownOutcome after a write: it was
+        taken, and what became of it is not told.
+        """
+        try:
+            return loads(self.body)
+        except ContractError as error:
+            where = self.request.where if self.request else "the request"
+            message = f"{where} was answered {self.status} with {len(self.body):,} bytes that cannot be understood: {error}"
+            if self.request is not None and self.request.write:
+                raise UnknownOutcome(f"{message}; look at the platform before writing this again") from None
+            raise ContractError(f"{message}; check base_url and whether a proxy answered") from None
