@@ -1,0 +1,154 @@
+"""Writing Robostack: creates in one call, never resent and never paired by position; updates and deletes one by one, by key."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
+from connectors.canonical_json import canonical
+from connectors.errors import ConfigError, RefusedError, RetryableError, UnknownOutcome
+from connectors.http import Answer
+from connectors.robostack.answers import Told, same, told_by
+from connectors.robostack.source import RobostackSource
+
+__all__ = ["RobostackSink"]
+
+
+class RobostackSink(RobostackSource):
+    """One application that can be read and written."""
+
+    def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+        """Write changes of one op: creates in a single call, updates and deletes one call each. One receipt per change.
+
+        Raises ConfigError or RetryableError only while nothing of these changes was applied.
+        """
+        if changes and changes[0].op == "create":
+            return iter(self._create(stream, changes))
+        return self._one_by_one(stream, changes)
+
+    def _create(self, stream: Stream, changes: Sequence[Change]) -> list[Receipt]:
+        refused = [Receipt(change.seq, Result.REJECTED, reason=why) for change in changes if (why := _unwritable(stream, change))]
+        sent = [change for change in changes if not _unwritable(stream, change)]
+        if not sent:
+            return refused
+        records: list[Record] = [dict(change.fields) for change in sent]
+        try:
+            answer = self._client.create(stream.name, records[0] if len(records) == 1 else records)
+            told = _told(answer, stream)
+        except UnknownOutcome as error:
+            return refused + [Receipt(change.seq, Result.UNKNOWN, reason=str(error)) for change in sent]
+        except RefusedError as error:
+            if error.status in (404, 405):
+                raise ConfigError(
+                    f"Robostack takes no new records for {stream.name!r}: {error}; check the resource's name and the token's access"
+                ) from None
+            alone = Result.REJECTED if len(sent) == 1 else Result.REFUSED_BATCH
+            return refused + [Receipt(change.seq, alone, reason=error.words or str(error)) for change in sent]
+        return refused + created(sent, told, stream.id_field)
+
+    def _one_by_one(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+        """Stops sending at the first change that could not be sent; raises only if that is the first of them."""
+        for number, change in enumerate(changes):
+            try:
+                yield self._write_one(stream, change)
+            except (ConfigError, RetryableError) as error:
+                if number == 0:
+                    raise
+                yield from (Receipt(rest.seq, Result.NOT_SENT, reason=str(error)) for rest in changes[number:])
+                return
+
+    def _write_one(self, stream: Stream, change: Change) -> Receipt:
+        why = _unselectable(change) or (_unwritable(stream, change) if change.op == "update" else "")
+        if why:
+            return Receipt(change.seq, Result.REJECTED, change.sink_id, why)
+        selection: Record = {stream.id_field: change.sink_id}
+        try:
+            if change.op == "update":
+                answer = self._client.update(stream.name, selection, dict(change.fields))
+            else:
+                answer = self._client.delete(stream.name, selection)
+            return touched(change, _told(answer, stream), stream.id_field, repeated=answer.repeated)
+        except UnknownOutcome as error:
+            return Receipt(change.seq, Result.UNKNOWN, change.sink_id, str(error))
+        except RefusedError as error:
+            result = Result.MISSING if error.status == 404 else Result.REJECTED
+            return Receipt(change.seq, result, change.sink_id, error.words or str(error))
+
+
+def created(sent: Sequence[Change], told: Told, id_field: str) -> list[Receipt]:
+    """One receipt for each created record, from what the answer told. Pure.
+
+    A record of the answer belongs to the change whose match key, or else all of whose values, it alone
+    has. Its place in the answer means nothing.
+    """
+    if told.failed:
+        return [Receipt(change.seq, Result.UNKNOWN, reason=f"answered as a success that failed: {told.failed}") for change in sent]
+    if told.count is not None and told.count != len(sent):
+        reason = f"{len(sent):,} records were sent and the answer speaks of {told.count:,}"
+        return [Receipt(change.seq, Result.UNKNOWN, reason=reason) for change in sent]
+    records = told.records or []
+    if len({canonical(record.get(id_field)) for record in records}) != len(records):
+        records = []
+    by_key = _unique(sent, records, lambda change: change.key)
+    by_value = _unique(sent, records, lambda change: change.fields)
+    receipts = []
+    for change in sent:
+        record = by_key.get(change.seq) or by_value.get(change.seq)
+        if record is None:
+            receipts.append(Receipt(change.seq, Result.ACCEPTED, reason="the answer does not say which record is which"))
+        else:
+            receipts.append(Receipt(change.seq, Result.APPLIED, record[id_field], answer=record))
+    return receipts
+
+
+def touched(change: Change, told: Told, id_field: str, *, repeated: bool) -> Receipt:
+    """The receipt of one update or delete by key, from what the answer told. Pure."""
+    if told.failed:
+        return Receipt(change.seq, Result.UNKNOWN, change.sink_id, f"answered as a success that failed: {told.failed}")
+    if told.count is not None and told.count > 1:
+        reason = f"one record was selected and the answer speaks of {told.count:,}: check what {id_field} selects"
+        return Receipt(change.seq, Result.UNKNOWN, change.sink_id, reason)
+    if told.count == 0:
+        if repeated:  # our own first try may be why there is nothing left to do
+            return Receipt(change.seq, Result.ACCEPTED, change.sink_id, "a repeat of a lost call found nothing to do")
+        return Receipt(change.seq, Result.MISSING, change.sink_id, "the selection matched no record")
+    if told.records:
+        shown = told.records[0]
+        if not same(shown.get(id_field), change.sink_id):
+            return Receipt(change.seq, Result.UNKNOWN, change.sink_id, f"the answer shows another {id_field} than the one selected")
+        return Receipt(change.seq, Result.APPLIED, change.sink_id, answer=shown if change.op == "update" else None)
+    if told.count == 1:
+        return Receipt(change.seq, Result.APPLIED, change.sink_id)
+    return Receipt(change.seq, Result.ACCEPTED, change.sink_id, "the answer does not say whether a record was found")
+
+
+def _told(answer: Answer, stream: Stream) -> Told:
+    return told_by(answer.json(), stream.id_field) if answer.body.strip() else Told()
+
+
+def _unique(sent: Sequence[Change], records: Sequence[Record], part: Callable[[Change], Mapping[str, JsonValue]]) -> dict[int, Record]:
+    """seq → the one record that has exactly this part of the change, where no other change of the call has it too."""
+    wanted = {change.seq: part(change) for change in sent}
+    names = {tuple(sorted(values)) for values in wanted.values()}
+    having: dict[tuple[Any, ...], list[Record]] = {}
+    for some in names:
+        for record in records:
+            if all(name in record for name in some):
+                having.setdefault((some, canonical([record[name] for name in some])), []).append(record)
+    marks = {seq: (tuple(sorted(values)), canonical([values[name] for name in sorted(values)])) for seq, values in wanted.items() if values}
+    often = Counter(marks.values())
+    return {seq: having[mark][0] for seq, mark in marks.items() if often[mark] == len(having.get(mark, ())) == 1}
+
+
+def _unwritable(stream: Stream, change: Change) -> str:
+    own = sorted(stream.read_only & change.fields.keys())
+    if own:
+        return f"{own[0]} is set by the platform and is never written; remove it from the mapping"
+    return "" if change.fields else "there is no field to write"
+
+
+def _unselectable(change: Change) -> str:
+    value = change.sink_id
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and not value.strip()):
+        return "the record's id is not known as a text or an integer, and nothing else may select it"
+    return ""
