@@ -4,10 +4,9 @@ Everything that came from a record or a platform is escaped, so that no value ca
 second column. Tables show a few rows and say how many there are in all.
 """
 
-import base64
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape as html_escape
 from typing import Any
 from urllib.parse import quote
 
@@ -33,27 +32,36 @@ ABSENT = object()
 
 CELL_CHARACTERS = 60
 ROWS = 20
-_MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]()<>#+-.!|~:@&\"'$^="}
-OUTCOME_COLOURS = {
-    "unchanged": "#cbd5e1",
-    "created": "#16a34a",
-    "updated": "#2563eb",
-    "deleted": "#7c3aed",
-    "skipped": "#94a3b8",
-    "invalid": "#f59e0b",
-    "rejected": "#dc2626",
-    "conflicts": "#ea580c",
-    "unknown": "#be185d",
-    "quarantined": "#831843",
+INLINE = 980
+"""Dagster shows markdown of less than 1,000 characters in place, and anything longer behind a button."""
+
+_MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`|<>[]&!"} | {ord(c): f"\\{c}" for c in "*_~"}
+_LINE_START = re.compile(r"[#=>\s]|---|([-+]|\d+[.)])(\s|$)")
+
+OUTCOMES = {
+    "created": ("🟩", "#2a5"),
+    "updated": ("🟦", "#36e"),
+    "deleted": ("🟪", "#84d"),
+    "unchanged": ("⬜", ""),
+    "skipped": ("⬜", ""),
+    "invalid": ("🟨", "#eb3"),
+    "rejected": ("🟥", "#d33"),
+    "conflicts": ("🟧", "#e70"),
+    "unknown": ("⬛", "#333"),
+    "quarantined": ("🟫", "#853"),
 }
-"""Every outcome and the colour it has in charts, in the order they are stacked and listed."""
+"""Every outcome in the order it is listed and stacked: its sign in texts, and its colour in charts (none: not drawn)."""
+
+
+PLOT = 60
+_IN_ADDRESS = ":/?=,;'-._~"
 
 
 def text(value: str, limit: int = CELL_CHARACTERS) -> str:
     """`value` as it reads, safe anywhere in markdown, on one line, cut to `limit` characters."""
-    visible = "".join(_visible(character) for character in value[: limit + 1])
-    cut = visible if len(value) <= limit else visible[:limit] + "…"
-    return cut.translate(_MARKUP)
+    cut = "".join(_visible(character) for character in value[:limit]) + ("…" if len(value) > limit else "")
+    safe = cut.translate(_MARKUP)
+    return f"&#{ord(cut[0])};{cut[1:].translate(_MARKUP)}" if _LINE_START.match(cut) else safe
 
 
 def _visible(character: str) -> str:
@@ -84,8 +92,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _of(rows: str, listed: int, total: int, what: str) -> str:
-    return rows if total <= listed else f"{rows}\n\nThe first {listed} of {total:,} {what}."
+def _cut(header: Sequence[str], rows: Sequence[Sequence[str]], total: int, what: str, characters: int | None) -> str:
+    """A table of as many rows as fit into `characters` (None: all), and how many records there are if it shows fewer."""
+    kept = len(rows)
+    while True:
+        shown_count = sum(1 for row in rows[:kept] if row[0])
+        more = "" if shown_count >= total else f"\n\nThe first {shown_count:,} of {total:,} {what}."
+        made = table(header, rows[:kept]) + more
+        if characters is None or len(made) <= characters or kept <= 1:
+            return made
+        kept -= 1
 
 
 def link(label: str, url: str) -> str:
@@ -105,24 +121,32 @@ def record_link(label: str, template: str | None, record_id: Any) -> str:
 _OPS = {"create": "🟢 create", "update": "🔵 update", "delete": "🟣 delete"}
 
 
-def changes_table(samples: Sequence[Mapping[str, Any]], total: int, template: str | None = None, limit: int = ROWS) -> str:
-    """Planned changes, one line per field, before → after. `samples` hold op, key, sink_id, before, after, as values.
+def changes_table(samples: Sequence[Mapping[str, Any]], total: int, template: str | None = None, characters: int | None = None) -> str:
+    """Planned changes, one line per field, before → after. `samples` hold op, key, sink_id, before, after as values.
 
-    `total` is how many changes the plan has.
+    `total` is how many changes the plan has; `characters` is how long the table may be.
     """
     if not samples:
         return "Nothing to change."
     rows: list[list[str]] = []
-    for sample in samples[:limit]:
+    for sample in samples[:ROWS]:
         before, after = sample.get("before") or {}, sample.get("after") or {}
         label = record_link(_key(sample["key"]), template, sample.get("sink_id"))
-        lines = [[_OPS[sample["op"]], label], *[["", ""]] * max(len(before | after) - 1, 0)]
-        for head, field in zip(lines, (after | before) or [""], strict=False):
+        fields = [field for field in (after or before) if field not in _fields_of(sample["key"])] or [""]
+        for number, field in enumerate(fields):
+            head = ["", ""] if number else [_OPS[sample["op"]], label]
             rows.append([*head, text(field), *_sides(sample["op"], field, before, after)])
-    return _of(table(["", "record", "field", "before", "after"], rows), min(limit, len(samples)), total, "changes")
+    return _cut(["", "record", "field", "before", "after"], rows, total, "changes", characters)
+
+
+def _fields_of(key: Any) -> Iterable[str]:
+    """The match fields, which the record's name already shows."""
+    return key if isinstance(key, Mapping) else ()
 
 
 def _sides(op: str, field: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    if not field:
+        return ["", ""]
     left = "" if op == "create" else shown(before.get(field, ABSENT))
     right = "" if op == "delete" else shown(after.get(field, ABSENT))
     return [left, f"**{right}**" if op == "update" and right else right]
@@ -134,7 +158,7 @@ def _key(key: Any) -> str:
     return " · ".join(shown(value) for value in values)
 
 
-def refused_table(rows: Sequence[Mapping[str, Any]], total: int, template: str | None = None, limit: int = ROWS) -> str:
+def refused_table(rows: Sequence[Mapping[str, Any]], total: int, template: str | None = None, characters: int | None = None) -> str:
     """Records that were not delivered, each with what it came to, the field and the reason.
 
     `rows` hold source_id, key, outcome, field, reason.
@@ -149,9 +173,9 @@ def refused_table(rows: Sequence[Mapping[str, Any]], total: int, template: str |
             text(row.get("field") or ""),
             text(row.get("reason") or "", 160),
         ]
-        for row in rows[:limit]
+        for row in rows[:ROWS]
     ]
-    return _of(table(["source record", "key", "outcome", "field", "reason"], cells), min(limit, len(rows)), total, "records")
+    return _cut(["source record", "key", "outcome", "field", "reason"], cells, total, "records", characters)
 
 
 def _parsed(key: Any) -> Any:
@@ -166,8 +190,8 @@ def _parsed(key: Any) -> Any:
 
 def counts_table(counts: Mapping[str, int]) -> str:
     """Outcomes and their numbers, those that did not occur left out, with their sum."""
-    rows = [[name, f"{counts[name]:,}"] for name in OUTCOME_COLOURS if counts.get(name)]
-    total = sum(counts.get(name, 0) for name in OUTCOME_COLOURS)
+    rows = [[f"{sign} {name}", f"{counts[name]:,}"] for name, (sign, _) in OUTCOMES.items() if counts.get(name)]
+    total = sum(counts.get(name, 0) for name in OUTCOMES)
     return table(["outcome", "records"], [*rows, ["**all**", f"**{total:,}**"]], right=[1])
 
 
@@ -178,43 +202,28 @@ def bullets(sentences: Iterable[str]) -> str:
 
 def image(svg: str, alternative: str) -> str:
     """An SVG drawing as a markdown image that needs no file."""
-    return f"![{text(alternative, 200)}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return f"![{text(alternative, 200)}](data:image/svg+xml,{quote(svg, safe=_IN_ADDRESS)})"
 
 
-def outcomes_chart(runs: Sequence[tuple[str, Mapping[str, int]]], width: int = 640, height: int = 160) -> str:
-    """Stacked columns of the outcomes of the last runs, oldest first: (label, {outcome: count}) each. Unchanged records are left out,
-    since they would hide everything else.
+def outcomes_chart(runs: Sequence[Mapping[str, int]]) -> str:
+    """Stacked columns of the outcomes of the last runs, oldest first, with their legend. Records that needed nothing are left out,
+    since they would hide all others.
     """
-    names = [name for name in OUTCOME_COLOURS if name not in {"unchanged", "skipped"}]
-    tallest = max((sum(counts.get(name, 0) for name in names) for _, counts in runs), default=0)
-    plot = height - 40
-    slot = width / max(len(runs), 12)
-    drawn = []
-    for position, (label, counts) in enumerate(runs):
-        x, y = position * slot + slot * 0.15, float(height - 22)
-        drawn.append(_label(x + slot * 0.35, height - 8, label, "middle"))
-        for name in names:
-            part = counts.get(name, 0) / tallest * plot if tallest else 0.0
-            if part:
-                y -= part
-                drawn.append(_column(x, y, slot * 0.7, max(part, 1.0), OUTCOME_COLOURS[name], f"{label}: {counts[name]:,} {name}"))
-    used = [name for name in names if any(counts.get(name) for _, counts in runs)]
-    legend = [
-        _column(width - 96 * (len(used) - n), 3, 9, 9, OUTCOME_COLOURS[name], name) + _label(width - 96 * (len(used) - n) + 13, 12, name)
-        for n, name in enumerate(used)
-    ]
-    scale = [_label(0, 12, f"{tallest:,} changes at most" if tallest else "no changes in these runs")]
-    axis = f'<line x1="0" x2="{width}" y1="{height - 21.5}" y2="{height - 21.5}" stroke="#94a3b8"/>'
-    body = "".join([axis, *drawn, *legend, *scale])
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">{body}</svg>'
-    return image(svg, f"outcomes of the last {len(runs)} runs")
-
-
-def _column(x: float, y: float, width: float, height: float, colour: str, title: str) -> str:
-    at = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect {at} rx="1.5" fill="{colour}"><title>{html_escape(title)}</title></rect>'
-
-
-def _label(x: float, y: float, words: str, anchor: str = "start") -> str:
-    style = f'text-anchor="{anchor}" font-family="sans-serif" font-size="10" fill="#64748b"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{html_escape(words)}</text>'
+    drawn = {name: (sign, colour) for name, (sign, colour) in OUTCOMES.items() if colour}
+    tallest = max((sum(counts.get(name, 0) for name in drawn) for counts in runs), default=0)
+    if not tallest:
+        return f"Nothing changed in the last {len(runs)} runs."
+    paths: dict[str, list[str]] = {}
+    for position, counts in enumerate(runs):
+        reached = 0
+        for name in drawn:
+            foot, reached = reached, reached + counts.get(name, 0)
+            if reached > foot:
+                low, high = PLOT - round(foot / tallest * PLOT), PLOT - max(round(reached / tallest * PLOT), 1)
+                paths.setdefault(name, []).append(f"M{position * 10 + 5},{low}V{min(high, low - 1)}")
+    lines = "".join(f"<path d='{''.join(path)}' stroke='{drawn[name][1]}'/>" for name, path in paths.items())
+    width = max(len(runs), 12) * 10
+    frame = f"viewBox='0 -1 {width} {PLOT + 2}' width='{width * 2}' height='{PLOT * 2}' stroke-width='8'"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {frame}>{lines}</svg>"
+    legend = " ".join(f"{drawn[name][0]} {name}" for name in paths)
+    return f"{image(svg, f'outcomes of the last {len(runs)} runs')}\n\n{legend}; {tallest:,} at most in one run"

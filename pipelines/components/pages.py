@@ -1,6 +1,6 @@
 """The metadata of each step: counts that plot, tables that a person reads, types and lineage that Dagster understands."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,13 @@ _MODES = {"full": "everything", "since": "what changed since the cursor"}
 
 def _listed(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(metadata.bullets(sentences))
+
+
+def _short_and_long(name: str, made: Callable[[int | None], str]) -> Metadata:
+    """A table as long as Dagster shows in place, and the longer one, which it shows behind a button."""
+    short, long = made(metadata.INLINE), made(None)
+    found = {name: dg.MetadataValue.md(short)}
+    return found if short == long else {**found, f"{name}_more": dg.MetadataValue.md(long)}
 
 
 def of_batch(batch: "Batch", now: datetime) -> Metadata:
@@ -66,15 +73,15 @@ def of_plan(plan: "Plan", refused: Sequence[Mapping[str, Any]], source: "Stream"
     others = {"skipped": counts.skipped, "invalid": counts.invalid, "conflicts": counts.conflicts, "quarantined": counts.quarantined}
     undeliverable = counts.invalid + counts.conflicts + counts.quarantined
     found: Metadata = {
-        "changes": dg.MetadataValue.md(metadata.changes_table(plan.samples, counts.changes, sink.url)),
+        **_short_and_long("changes", lambda size: metadata.changes_table(plan.samples, counts.changes, sink.url, size)),
         "records": dg.MetadataValue.md(metadata.counts_table({**outcomes, **others})),
         "create": counts.create,
         "update": counts.update,
         "delete": counts.delete,
-        "not_deliverable": dg.MetadataValue.md(metadata.refused_table(refused, undeliverable, source.url)),
+        **_short_and_long("not_deliverable", lambda size: metadata.refused_table(refused, undeliverable, source.url, size)),
         "promises": _listed(plan.promises),
         "completeness": _listed(plan.reasons),
-        "digest": plan.digest,
+        "digest": plan.digest[:16],
         **_cost(kept),
     }
     if plan.warnings:
@@ -86,7 +93,7 @@ def of_refusal(plan: "Plan") -> Metadata:
     """Why a plan is not applied, and what to type to apply exactly this one."""
     found: Metadata = {
         "refused_because": _listed(refusal.message for refusal in plan.refusals),
-        "digest": plan.digest,
+        "digest": plan.digest[:16],
     }
     if all(refusal.approvable for refusal in plan.refusals):
         found["approve_by"] = f"crossdock run {plan.sync} --approve {plan.digest[:12]}"
@@ -103,17 +110,17 @@ def of_applied(
     source: "Stream",
 ) -> Metadata:
     """A finished run: outcomes, what was not delivered and why, the last runs, what it cost, and the written fields."""
-    outcomes = {name: int(getattr(summary, name)) for name in metadata.OUTCOME_COLOURS}
+    outcomes = {name: int(getattr(summary, name)) for name in metadata.OUTCOMES}
     rows = [vars(failure) for failure in failures]
     types = desired_schema(spec, staging)
     return {
         "dagster/row_count": summary.desired,
         "outcomes": dg.MetadataValue.md(metadata.counts_table(outcomes)),
         "last_runs": dg.MetadataValue.md(metadata.outcomes_chart(history(runs))),
-        "not_delivered": dg.MetadataValue.md(metadata.refused_table(rows, summary.undelivered, source.url)),
+        **_short_and_long("not_delivered", lambda size: metadata.refused_table(rows, summary.undelivered, source.url, size)),
         **{name: count for name, count in outcomes.items() if count or name in {"created", "updated", "deleted", "unchanged"}},
         "promises": _listed(plan.promises),
-        "digest": plan.digest,
+        "digest": plan.digest[:16],
         **_cost(summary.as_json()),
         **({"warnings": _listed(summary.warnings)} if summary.warnings else {}),
         **({"dagster/column_schema": column_schema(types)} if types is not None else {}),
@@ -131,10 +138,11 @@ def _cost(kept: Mapping[str, Any]) -> Metadata:
     )
 
 
-def history(runs: Iterable["Run"]) -> list[tuple[str, Mapping[str, int]]]:
-    """Finished runs, newest first, as the chart takes them."""
-    finished = [run for run in runs if run.finished_at is not None]
-    return [(run.started_at[5:10], run.summary) for run in reversed(finished)]
+def history(runs: Iterable["Run"]) -> list[Mapping[str, int]]:
+    """What applied runs came to, oldest first; `runs` come newest first. A run that was only planned read nothing back."""
+    applied = [run.summary for run in runs if run.finished_at is not None and run.status in ("ok", "partial")]
+    written = ("created", "updated", "deleted")
+    return [summary for summary in reversed(applied) if summary.get("differences") is not None or not any(map(summary.get, written))]
 
 
 def column_schema(schema: "pa.Schema") -> dg.TableSchema:

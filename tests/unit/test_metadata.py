@@ -1,9 +1,9 @@
 """What pages show: nothing that a record holds becomes markup, and every kind of nothing looks different."""
 
-import base64
 import html
 import re
 import xml.etree.ElementTree as ElementTree
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -28,13 +28,18 @@ HOSTILE = [
 @given(st.text(max_size=50))
 def test_text_reads_back_as_it_was_where_every_character_can_be_seen(value: str) -> None:
     if value.isprintable():
-        assert html.unescape(metadata.text(value)) == value
+        assert html.unescape(re.sub(r"\\([*_~])", r"\1", metadata.text(value))) == value
 
 
 @given(st.text())
 def test_no_character_of_a_value_is_left_that_markdown_gives_a_meaning(value: str) -> None:
-    left = re.sub(r"&#\d+;", "", metadata.text(value))
-    assert not set(left) & set("\\`*_{}[]()<>#+-.!|~:@&\"'\r\n\u202e\u200b\u0000")
+    left = re.sub(r"&#\d+;|\\[*_~]", "", metadata.text(value))
+    assert not set(left) & set("\\`*_~[]<>|&!\r\n\u202e\u200b\u0000")
+
+
+@pytest.mark.parametrize("value", ["- a", "+ a", "# a", "1. a", "12) a", "=", "> a", "    code", "\ta"])
+def test_no_value_begins_a_list_a_heading_or_a_block(value: str) -> None:
+    assert metadata.text(value).startswith("&#")
 
 
 @given(st.lists(st.lists(st.text(), min_size=2, max_size=2), min_size=1, max_size=5))
@@ -71,12 +76,21 @@ def test_an_update_shows_each_field_before_and_after_and_a_create_only_after() -
 
 def test_a_key_may_be_json_text_as_the_ledger_keeps_it_and_keeps_every_digit() -> None:
     row = {"source_id": "r1", "key": '["A", 12.50]', "outcome": "rejected", "field": "", "reason": "no"}
-    assert "| A · 12&#46;50 |" in metadata.refused_table([row], 1)
+    assert "| A · 12.50 |" in metadata.refused_table([row], 1)
 
 
 def test_a_table_that_shows_only_some_rows_says_how_many_there_are() -> None:
     samples = [{"op": "create", "key": {"id": n}, "before": None, "after": {"id": n}} for n in range(30)]
     assert metadata.changes_table(samples, 50_000).endswith("The first 20 of 50,000 changes.")
+
+
+def test_a_table_is_no_longer_than_it_may_be_and_counts_what_it_shows() -> None:
+    samples = [{"op": "update", "key": {"id": n}, "before": {"a": "x" * 40}, "after": {"a": "y" * 40}} for n in range(20)]
+    made = metadata.changes_table(samples, 20, None, metadata.INLINE)
+    shown = made.count("update")
+    assert 0 < shown < 20
+    assert len(made) <= metadata.INLINE
+    assert made.endswith(f"The first {shown} of 20 changes.")
 
 
 def test_a_record_is_linked_to_its_page_and_its_id_cannot_leave_the_path() -> None:
@@ -93,19 +107,28 @@ def test_counts_show_their_sum_and_leave_out_what_did_not_occur() -> None:
     assert "| **all** | **1,234** |" in made
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(list(metadata.OUTCOME_COLOURS)), st.integers(0, 10**9)), max_size=30))
+@given(st.lists(st.dictionaries(st.sampled_from(list(metadata.OUTCOMES)), st.integers(0, 10**9)), max_size=30))
 def test_the_chart_is_one_well_formed_drawing_inside_its_frame(runs: list[dict[str, int]]) -> None:
-    made = metadata.outcomes_chart([(f"<{n}>", counts) for n, counts in enumerate(runs)], width=640, height=160)
-    address = re.fullmatch(r"!\[[^]]*\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", made)
+    made = metadata.outcomes_chart(runs)
+    if made.startswith("Nothing changed"):
+        assert not any(count for run in runs for name, count in run.items() if name not in {"unchanged", "skipped"})
+        return
+    address = re.match(r"!\[[^]]*\]\(data:image/svg\+xml,([^)\s]+)\)", made)
     assert address is not None
-    drawing = ElementTree.fromstring(base64.b64decode(address[1]))
-    for shape in drawing.iter("{http://www.w3.org/2000/svg}rect"):
-        assert -1 <= float(shape.attrib["y"]) <= 160
-        assert 0 <= float(shape.attrib["height"]) <= 160
+    drawing = ElementTree.fromstring(unquote(address[1]))
+    _, top, width, height = (float(number) for number in drawing.attrib["viewBox"].split())
+    for path in drawing:
+        for x, low, high in re.findall(r"M(\d+),(-?\d+)V(-?\d+)", path.attrib["d"]):
+            assert top <= float(high) < float(low) <= height
+            assert 0 <= float(x) <= width
 
 
-def test_a_chart_column_says_its_count_when_pointed_at() -> None:
-    made = metadata.outcomes_chart([("05-01", {"created": 7, "unchanged": 1_000_000})])
-    drawing = base64.b64decode(made.partition("base64,")[2].rstrip(")")).decode()
-    assert "<title>05-01: 7 created</title>" in drawing
-    assert "unchanged" not in drawing
+def test_a_chart_of_thirty_usual_runs_is_short_enough_to_be_shown_in_place() -> None:
+    runs = [{"created": 20 * (n % 3), "updated": 500 + n, "invalid": 20, "unchanged": 49_000} for n in range(30)]
+    assert len(metadata.outcomes_chart(runs)) <= 2 * metadata.INLINE
+    assert len(metadata.outcomes_chart(runs[:12])) <= metadata.INLINE
+
+
+def test_the_chart_leaves_out_what_needed_nothing_and_says_the_highest_column() -> None:
+    made = metadata.outcomes_chart([{"created": 7, "unchanged": 1_000_000}])
+    assert made.endswith("🟩 created; 7 at most in one run")
