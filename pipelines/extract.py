@@ -98,8 +98,8 @@ class _Work:
     def __init__(self, read: Read, schema: pa.Schema) -> None:
         self._read = read
         self._schema = schema
-        self._pages: Pipe[Page] = Pipe(2 * _GROUP_PAGES, 2 * _GROUP_BYTES)
-        self._batches: Pipe[pa.RecordBatch] = Pipe(4, 4 * _GROUP_BYTES)
+        self._pages: Pipe[Page] = Pipe(_GROUP_PAGES, _GROUP_BYTES)
+        self._batches: Pipe[pa.RecordBatch] = Pipe(2, 2 * _GROUP_BYTES)
         self.bytes = 0
         self.server_date: Any = None
         self._threads = [self._pages.feed(self._fetch, "crossdock-fetch"), self._batches.feed(self._parse, "crossdock-parse")]

@@ -20,7 +20,7 @@ class Chunks:
         self._rows = 0
         self._bytes = 0
 
-    def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
         """Take a batch; give the pieces that are now full."""
         if not batch.num_rows:
             self.schema = widest_schema(self.schema, batch.schema, inexact=self._inexact)
@@ -35,16 +35,16 @@ class Chunks:
             if self._rows >= ROW_GROUP or self._bytes >= _MAX_BYTES:
                 yield self._pour()
 
-    def rest(self) -> Iterator[pa.RecordBatch]:
+    def rest(self) -> Iterator[pa.Table]:
         """Give what is left, if anything."""
         if self._waiting:
             yield self._pour()
 
-    def _pour(self) -> pa.RecordBatch:
+    def _pour(self) -> pa.Table:
         for batch in self._waiting:
             self._inexact |= inexact_columns(batch)
         for batch in self._waiting:
             self.schema = widest_schema(self.schema, batch.schema, inexact=self._inexact)
         pieces = [conform(batch, self.schema) for batch in self._waiting]
         self._waiting, self._rows, self._bytes = [], 0, 0
-        return pa.concat_batches(pieces) if len(pieces) > 1 else pieces[0]
+        return pa.Table.from_batches(pieces, self.schema)

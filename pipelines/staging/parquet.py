@@ -198,7 +198,7 @@ class ParquetWriter:
         self._committed = True
         return manifest_value(text, batch.dataset, batch.id)[0]
 
-    def _put(self, piece: pa.RecordBatch) -> None:
+    def _put(self, piece: pa.Table) -> None:
         if self._file is not None and not self._file.schema.equals(piece.schema, check_metadata=True):
             self._close_part()
         if self._file is None:
@@ -213,7 +213,7 @@ class ParquetWriter:
                 write_statistics=False,
                 write_page_checksum=True,
             )
-        self._file.write_batch(piece, row_group_size=piece.num_rows)
+        self._file.write_table(piece, row_group_size=piece.num_rows)
         part = self._parts[-1]
         self._parts[-1] = Part(part.name, (*part.row_groups, piece.num_rows))
 
@@ -259,7 +259,7 @@ def _read(file: pq.ParquetFile, group: int, whole: pa.Schema, schema: pa.Schema)
     return pa.Table.from_batches([conform(batch, schema, absent=absent) for batch in batches], schema)
 
 
-def _repeating(piece: pa.RecordBatch) -> list[str]:
+def _repeating(piece: pa.Table) -> list[str]:
     """The columns whose values repeat enough for a dictionary; for others it costs time and saves nothing."""
     sample = piece.slice(0, _SAMPLE)
     return [

@@ -38,8 +38,9 @@ class PostgresPart:
             found.append(conform(held, schema, absent=absent))
         return found
 
-    def write(self, cursor: Cursor, rows: pa.RecordBatch) -> "PostgresPart":
+    def write(self, cursor: Cursor, piece: pa.Table) -> "PostgresPart":
         """Append rows; the table is made with the first. Gives the part as it is then."""
+        (rows,) = piece.combine_chunks().to_batches()
         position = self.first + self.count + np.arange(rows.num_rows, dtype=np.int64)
         names = ["position", *(f"c{number}" for number in range(rows.num_columns))]
         stored = pa.RecordBatch.from_arrays([from_numpy(position), *map(encoded, rows.columns)], names=names)

@@ -174,7 +174,7 @@ class PostgresWriter:
         self._open.close()
         return Batch(self._dataset, f"{self._number:020d}", schema, count, note_value(text))
 
-    def _put(self, piece: pa.RecordBatch) -> None:
+    def _put(self, piece: pa.Table) -> None:
         if not self._parts or not self._parts[-1].schema.equals(piece.schema, check_metadata=True):
             first = sum(part.count for part in self._parts)
             self._parts.append(PostgresPart(part_table(self._number, len(self._parts)), first, 0, piece.schema))
