@@ -135,10 +135,14 @@ class _Application:
         self._record([_settlement(write, receipts.get(write.seq, missing)) for write in call.writes])
 
     def _bisect(self, call: _Call, receipts: dict[int, Receipt]) -> None:
-        """Halve a refused call until the record that the platform refuses stands alone."""
-        if len(call.writes) == 1:
-            write = call.writes[0]
-            self._record([(write.seq, State.REJECTED, None, receipts[write.seq].reason)])
+        """Halve a refused call until the record that the platform refuses stands alone.
+
+        Creates are not repeated here: a platform may have made some of them before it refused the rest.
+        """
+        reasons = {write.seq: receipts[write.seq].reason for write in call.writes if write.seq in receipts}
+        if len(call.writes) == 1 or call.writes[0].op == "create":
+            state = State.REJECTED if len(call.writes) == 1 else State.REFUSED
+            self._record([(write.seq, state, None, reasons.get(write.seq, "")) for write in call.writes])
             return
         middle = len(call.writes) // 2
         halves = [

@@ -18,19 +18,20 @@ from pipelines.ledger import Failure, Match, State, Write
 from pipelines.observe import Observation, ids_at, observation, see
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
-from pipelines.settle import ATTEMPTS, CHUNK, Hits, chunked, failure, find, may_send_again, settle_creates, wait_until_quiet
+from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset
 
 LISTED_KEYS = 5_000  # more written records than these are read back with everything else
 
-_WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.UNKNOWN, State.IN_FLIGHT)
+_WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.IN_FLIGHT)
 _FAILED = {
     State.REJECTED: "rejected",
     State.NOT_APPLIED: "rejected",
     State.CONFLICT: "conflict",
     State.UNKNOWN: "unknown",
     State.ACCEPTED: "unknown",
+    State.REFUSED: "rejected",
     State.IN_FLIGHT: "unknown",
     State.QUARANTINED: "quarantined",
 }
@@ -76,7 +77,7 @@ class _Delivery:
         self.types = pa.schema([column for column in self.desired.schema if not column.name.startswith("__")])
         places = engine.staging.get_index(self.rows, "desired")
         self.places = places["position"] if places is not None else np.empty(0, np.int64)
-        applied = self._send(engine.staging.scan(self.rows), 1)
+        applied = self._send(engine.staging.scan(self.rows), 1, spec.writes.batch)
         written = self._written_count()
         if written:
             self._settle_all(applied.stopped_by is None)
@@ -86,9 +87,9 @@ class _Delivery:
         counts = engine.ledger.write_counts(self.run_id)
         return Delivered(counts, len(self.differing) if written else None, fields, applied.stopped_by)
 
-    def _send(self, rows: Iterable[pa.RecordBatch], attempt: int) -> Applied:
+    def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
-        target = Target(self.sink, self.stream, self.spec.match, self.spec.writes.batch, concurrency)
+        target = Target(self.sink, self.stream, self.spec.match, batch, concurrency)
         return apply(
             rows,
             target,
@@ -102,16 +103,27 @@ class _Delivery:
 
     # what became of it
 
-    def _settle_all(self, may_resend: bool) -> None:
-        """Look, settle, and send again what may be; at most ATTEMPTS times."""
+    def _settle_all(self, may_send: bool) -> None:
+        """Look, settle, and send again what may be: unanswered writes that did not happen, and the good records of refused calls.
+
+        Refused calls are halved from round to round until the record that the platform refuses stands alone.
+        """
         only: set[int] | None = None
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt, size = 1, min(self.spec.writes.batch, self._largest_call())
+        while True:
             observed = self._look(self._todo(only))
             again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, observed)]
-            if not again or not may_resend or attempt == ATTEMPTS:
+            if not again or not may_send:
                 return
-            may_resend = self._send([_plan_rows(again, self.spec.match)], attempt + 1).stopped_by is None
+            attempt += 1
+            if any(write.state is State.REFUSED for write in again):
+                size = max(1, size // 2)
+            may_send = self._send([_plan_rows(again, self.spec.match)], attempt, size).stopped_by is None
             only = {write.seq for write in again}
+
+    def _largest_call(self) -> int:
+        create = self.stream.capabilities.create
+        return create.max_batch if create is not None else 1
 
     def _todo(self, only: set[int] | None) -> Iterator[Write]:
         """The writes of this run that may be in the sink, or those of them with these numbers."""

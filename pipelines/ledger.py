@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -114,6 +114,7 @@ class State(StrEnum):
     IN_FLIGHT = "in_flight"
     ACCEPTED = "accepted"  # the call succeeded; which record is which is still to be read back
     CONFIRMED = "confirmed"
+    REFUSED = "refused"  # its whole call was; whether nothing of it happened is still to be looked at
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     CONFLICT = "conflict"  # the record changed or went away in the sink meanwhile
@@ -122,7 +123,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # its outcome was never seen; a later plan started from what the sink shows
 
 
-OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
+OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.REFUSED, State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ class Ledger:
 
     def intend(self, writes: Sequence[Write]) -> None:
         """Make intents durable. Only when this returned may they be sent."""
-        rows = [{**asdict(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
+        rows = [{**vars(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
         with self._begin() as connection:
             self._upsert(connection, _writes, rows)
 
@@ -336,7 +337,7 @@ class Ledger:
         """Remember who is who, replacing what was known of the same keys."""
         now = self._now()
         for chunk in _chunks(matches, 5000):
-            rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **asdict(match)} for match in chunk]
+            rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **vars(match)} for match in chunk]
             with self._begin() as connection:
                 self._upsert(connection, _crosswalk, rows)
 
@@ -391,7 +392,7 @@ class Ledger:
         for chunk in _chunks(failures, 1000):
             rows = [
                 {
-                    **asdict(failure),
+                    **vars(failure),
                     "sync": sync,
                     "run_id": run_id,
                     "first_seen": now,

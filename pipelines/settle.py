@@ -66,6 +66,8 @@ def settle_creates(
         elif count:
             reason = f"{count} records of {spec.target} have the match key {shown(write.key)}, one is {sink_id}; keep one, dismiss this"
             settled.append((write.seq, State.QUARANTINED, None, reason))
+        elif write.state is State.REFUSED:
+            settled.append((write.seq, State.NOT_APPLIED, None, write.reason))
         elif may_send_again(engine, spec, stream, write):
             settled.append((write.seq, State.NOT_APPLIED, None, "no answer, and no such record was found: it is sent again"))
         else:
