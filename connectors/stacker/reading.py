@@ -75,6 +75,7 @@ class _Pass:
     arrays: list[pa.Array] = field(default_factory=list)  # what a keyset pass keeps instead: a fifth of the memory
     count: int = 0
     ended: bool = False
+    moved: bool = False  # some page did not begin where the one before ended: rows came or went, or there is no order
     trouble: str = ""
     told: int | None = None
 
@@ -213,6 +214,7 @@ class Reading:
                     start = max(0, start - back)
                     continue
                 one.trouble = one.trouble or "pages no longer touch: records move faster than they can be read"
+            one.moved = one.moved or back > 0 or (bool(before) and ids[:1] != before[-1:])
             back = 0
             if alone and ids:
                 one.trouble = one.trouble or "pages hold one record each, so that none overlaps the next"
@@ -226,7 +228,9 @@ class Reading:
             if self._told_the_end(one):
                 return self._end(one)
             if not fresh:
-                beyond = self._ask_position(start + len(ids), or_empty=True) if ids else got
+                if not ids or (len(before) > 1 and ids == before[-1:]):
+                    return self._end(one)
+                beyond = self._ask_position(start + len(ids), or_empty=True)
                 if len(beyond.ids) == 0:
                     return self._end(one)
                 if not new_positions(beyond.ids.to_pylist(), one.ids):
@@ -284,8 +288,9 @@ class Reading:
 
     def _certificate(self, one: _Pass, *, equal: bool = False) -> Completeness:
         complete = one.proven
-        if equal:  # where no order is kept, both may have missed the same record; only the total rules that out
-            complete = one.told == one.count if one.trouble else one.told is None or one.told <= one.count
+        if equal:  # where pages do not join, both reads may have missed the same record; only the total rules that out
+            joined = not one.trouble and not one.moved
+            complete = one.told == one.count or (joined and (one.told is None or one.told < one.count))
         reasons = [earlier.trouble for earlier in self._passes if earlier.trouble]
         reasons.append("the end was reached" if one.ended else "the end was not reached")
         if one.told == one.count:
@@ -297,6 +302,8 @@ class Reading:
         else:
             reasons.append("no total was told that can be believed")
         if equal:
+            if one.moved:
+                reasons.append("pages did not begin where the ones before ended")
             reasons.append(f"two reads, by {self._passes[-2].method} and by {one.method}, met the same {one.count} records")
         elif not complete and one.ended and not self._proof:
             reasons.append("only a second read could prove this one: ask for proof")

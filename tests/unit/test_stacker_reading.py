@@ -22,7 +22,7 @@ class Listing:
     """A list of ids served page by page. `between` changes it before each answer; the rest says how it misbehaves."""
 
     ids: list[Any]
-    order: str = "ascending"  # descending | ignored | shuffled | refused
+    order: str = "ascending"  # descending | ignored | shuffled | by_position | refused
     beyond: str = "works"  # ignored | refused | inclusive | loses
     total: str = "true"  # none | page | whole | more | fewer | capped
     cap: int = 10**9
@@ -53,6 +53,8 @@ class Listing:
             return list(self.ids)
         if self.order == "refused":
             raise RefusedError("no", status=400)
+        if self.order == "by_position":  # ties broken differently on every page, but the same way each time
+            return random.Random(wanted.start).sample(self.ids, len(self.ids))
         if self.order == "shuffled":
             return self.rng.sample(self.ids, len(self.ids))
         return sorted(self.ids, reverse=self.order == "descending")
@@ -131,7 +133,7 @@ def test_whole_numbers_are_ordered_by_value() -> None:
 
 
 @pytest.mark.parametrize("beyond", ["works", "ignored", "refused", "inclusive", "loses"])
-@pytest.mark.parametrize("order", ["ascending", "descending", "ignored", "shuffled", "refused"])
+@pytest.mark.parametrize("order", ["ascending", "descending", "ignored", "shuffled", "by_position", "refused"])
 @pytest.mark.parametrize("total", ["true", "none", "page", "whole", "more", "fewer", "capped"])
 @pytest.mark.parametrize("proof", [False, True])
 @pytest.mark.parametrize("cap", [50, 10**9])
@@ -141,7 +143,7 @@ def test_no_misbehaviour_gives_a_silently_wrong_read(beyond: str, order: str, to
         given, certificate = read(listing, size=100, proof=proof)
         assert len(given) == len(set(given))
         assert set(given) <= set(listing.ids)
-        if certificate.complete or order != "shuffled":
+        if certificate.complete or order not in ("shuffled", "by_position"):
             missing = set(listing.ids) - set(given)
             assert not missing or (beyond == "loses" and not certificate.complete), certificate
         assert len(listing.asked) < 200
@@ -162,6 +164,29 @@ def test_without_a_total_a_proof_reads_twice_and_says_so() -> None:
     given, twice = read(Listing(names(60), total="none"), proof=True)
     assert not once.complete
     assert (len(given), twice.complete, twice.method) == (60, True, "two equal reads")
+
+
+def test_two_equal_reads_of_a_list_without_order_prove_nothing() -> None:
+    for count in range(40, 60):
+        listing = Listing(names(count), order="by_position", total="none")
+        given, certificate = read(listing, proof=True)
+        assert not certificate.complete
+        assert set(given) <= set(listing.ids)
+
+
+def test_a_read_by_position_costs_one_record_of_overlap_a_page() -> None:
+    for total, requests in (("true", 4), ("none", 5)):
+        listing = Listing(names(37), total=total)  # 10 + 3 × 9
+        given, certificate = read(listing, keyset=False)
+        assert given == sorted(listing.ids)
+        assert (certificate.method, len(listing.asked)) == ("offset with overlap", requests)
+
+
+def test_a_total_that_counts_the_page_is_told_apart_from_a_true_one() -> None:
+    for total, reason in (("page", "no total was told that can be believed"), ("true", "the platform's total matches: 10")):
+        _, certificate = read(Listing(names(10), total=total))
+        assert certificate.complete is (total == "true")
+        assert reason in certificate.reasons
 
 
 def test_a_total_above_what_can_be_read_is_never_complete() -> None:
