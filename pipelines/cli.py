@@ -87,7 +87,7 @@ def execute(arguments: Sequence[str], screen: Screen) -> int:
 def _ended(screen: Screen, error: BaseException, arguments: Sequence[str]) -> int:
     sentence, status = exits.ending(error)
     if asked(arguments, "--debug"):
-        sys.stderr.write("".join(traceback.format_exception(error)))
+        screen.trace("".join(traceback.format_exception(error)))
     screen.error(sentence)
     if screen.as_json:
         facts = error.facts if isinstance(error, exits.Stopped) else {}

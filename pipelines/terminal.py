@@ -120,6 +120,10 @@ class Screen:
         """What went wrong, on standard error; with `as_json` too, where a person may still look."""
         _print(self._err, _assembled([("error: ", "bold red"), visible(sentence)], 0), cut=False)
 
+    def trace(self, text: str) -> None:
+        """A traceback, as it is, on standard error."""
+        self._err.file.write(text)
+
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0, right: Sequence[str] = (), verbatim: bool = False
     ) -> None:

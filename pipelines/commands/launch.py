@@ -49,10 +49,7 @@ def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str) -> Iterator[Non
             sentence = f"stopped by Ctrl-C; {_state(project, run_id)}; `crossdock run {spec.name}` goes on from there"
         elif isinstance(found, ConnectorError) and (written := _state(project, run_id)) != _NOTHING:
             sentence = f"{sentence} ({written})"
-        with suppress(Exception):  # the ledger may be what failed
-            if (kept := project.ledger.run(run_id)) is not None and kept.status == "running":
-                project.ledger.finish_run(run_id, "failed", {"message": sentence})
-        raise exits.Stopped(sentence, status, sync=spec.name, run_id=run_id) from error
+        raise exits.Stopped(sentence, status, **_closed(project, spec, run_id, sentence)) from error
 
 
 def summary_of(run: "Run") -> "Summary":
@@ -65,6 +62,17 @@ def summary_of(run: "Run") -> "Summary":
 
 
 _NOTHING = "nothing was written"
+
+
+def _closed(project: "Runtime", spec: "SyncSpec", run_id: str, sentence: str) -> dict[str, object]:
+    """Close the run in the ledger where nobody did, and give what is known of it."""
+    facts: dict[str, object] = {"sync": spec.name, "run_id": run_id}
+    with suppress(Exception):  # the ledger may be what failed
+        if (kept := project.ledger.run(run_id)) is not None and kept.status == "running":
+            project.ledger.finish_run(run_id, "failed", {"message": sentence})
+        if (kept := project.ledger.run(run_id)) is not None:
+            facts |= summary_of(kept).as_json()
+    return facts
 
 
 def _state(project: "Runtime", run_id: str) -> str:

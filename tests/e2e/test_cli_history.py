@@ -1,0 +1,99 @@
+"""`status`, `runs`, `explain`, `failures`: the ledger told to a person and to a program."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.commandline import Project, contact, project
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """One run behind it: record 1 updated, record 2 created, 3 and 4 invalid, the last without a key."""
+    with project(tmp_path_factory.mktemp("history")) as made:
+        made.contacts(contact(1), contact(2), contact(3, score="n/a"), contact(4, email=None))
+        made.there.add_resource("people", [{"email": "p1@example.com", "name": "Before", "score": 1}])
+        assert made.run("run", "c2p").status == 1
+        yield made
+
+
+def test_status_tells_every_sync_its_last_run_and_what_is_pending(ran: Project) -> None:
+    shown, told = ran.run("status"), ran.json("status")["syncs"]
+    assert shown.status == 0
+    assert "here.contacts → there.people" in shown.out
+    assert "crossdock failures c2p" in shown.out
+    assert [(one["sync"], one["last_run"]["status"], one["pending"]) for one in told] == [("c2p", "partial", 2)]
+
+
+def test_status_shows_a_broken_sync_beside_the_others(ran: Project) -> None:
+    ran.write("pipelines/defs/odd/defs.yaml", "type: pipelines.components.SyncComponent\nattributes: {fro: a.b}\n")
+    try:
+        ended = ran.run("status")
+        assert ended.status == 3
+        assert "did you mean 'from'?" in ended.err
+        assert "here.contacts → there.people" in ended.out
+    finally:
+        (ran.folder / "pipelines/defs/odd/defs.yaml").unlink()
+
+
+def test_runs_are_listed_newest_first_with_their_counts(ran: Project) -> None:
+    ran.json("plan", "c2p")
+    told = ran.json("runs", "c2p")["runs"]
+    assert [one["kind"] for one in told][:1] == ["plan"]
+    run = told[-1]
+    assert (run["status"], run["created"], run["updated"], run["invalid"]) == ("partial", 1, 1, 2)
+    assert "NOT DELIVERED" in ran.run("runs").out
+
+
+def test_explain_tells_what_was_written_before_and_after(ran: Project) -> None:
+    shown, told = ran.run("explain", "c2p", "p1@example.com"), ran.json("explain", "c2p", "p1@example.com")
+    assert "Before → Person 1" in shown.out
+    assert (told["key"], told["sink_id"]) == (["p1@example.com"], 1)
+    assert [(one["op"], one["state"], one["after"]) for one in told["writes"]] == [("update", "confirmed", {"name": "Person 1"})]
+
+
+def test_explain_finds_a_record_by_its_source_id_too(ran: Project) -> None:
+    source_id = ran.json("explain", "c2p", "p2@example.com")["source_id"]
+    assert ran.json("explain", "c2p", source_id)["key"] == ["p2@example.com"]
+
+
+def test_explain_tells_why_a_record_is_pending(ran: Project) -> None:
+    assert "invalid (score)" in ran.run("explain", "c2p", "p3@example.com").out
+
+
+def test_a_record_nobody_knows_is_named_with_a_near_one(ran: Project) -> None:
+    ended = ran.run("explain", "c2p", "p2@example")
+    assert ended.status == 3
+    assert "did you mean p2@example.com?" in ended.err
+
+
+def test_failures_are_retried_and_dismissed_by_key_or_by_source_id(ran: Project) -> None:
+    listed = ran.json("failures", "c2p")
+    keyless = next(one for one in listed["failures"] if "p3@example.com" not in (one["key"] or []))
+    assert listed["pending"] == 2
+    assert "p3@example.com" in ran.run("failures", "c2p").out
+
+    assert ran.json("failures", "c2p", "--retry", "p3@example.com")["released"] == 1
+    assert [one["released"] for one in ran.json("failures", "c2p")["failures"] if one["key"] == ["p3@example.com"]] == [True]
+    unknown = ran.run("failures", "c2p", "--dismiss", "nobody")
+    assert (unknown.status, "nobody" in unknown.err) == (3, True)
+    assert ran.json("failures", "c2p", "--dismiss", keyless["source_id"]) == {"sync": "c2p", "status": "ok", "dismissed": 1, "pending": 1}
+    assert ran.json("failures", "c2p", "--dismiss")["pending"] == 0
+    assert "Nothing is pending" in ran.run("failures", "c2p").out
+
+
+LIGHT = [["--help"], ["--version"], ["status"], ["runs"], ["failures", "c2p"], ["explain", "c2p", "p1@example.com"]]
+
+
+@pytest.mark.parametrize("line", LIGHT, ids=lambda line: line[0])
+def test_looking_back_imports_neither_dagster_nor_pandas(ran: Project, line: list[str]) -> None:
+    looking = (
+        "import sys; from pipelines.cli import execute; from pipelines.terminal import Screen;"
+        f"status = execute({line!r}, Screen());"
+        "print('|'.join(sorted({'dagster', 'pandas', 'duckdb'} & sys.modules.keys())), file=sys.stderr); sys.exit(status)"
+    )
+    import sys
+
+    process = ran.start(command=(sys.executable, "-c", looking))
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (0, "")
