@@ -1,7 +1,7 @@
-"""What a person sees of a run: markdown tables and small charts of plain values. Pure.
+"""What a person sees of a run, as markdown: escaped values, tables, counts, a small chart. Pure.
 
 Everything that came from a record or a platform is escaped, so that no value can become markup, a link, or a
-second column. Tables show a few rows and say how many there are in all.
+second column.
 """
 
 import re
@@ -11,17 +11,17 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors import jsontext
-from connectors.errors import ContractError
 
 __all__ = [
+    "ABSENT",
+    "INLINE",
+    "OUTCOMES",
     "bullets",
-    "changes_table",
     "counts_table",
     "image",
     "link",
     "outcomes_chart",
     "record_link",
-    "refused_table",
     "shown",
     "table",
     "text",
@@ -31,7 +31,6 @@ ABSENT = object()
 """Stands where a record has no such field, which is neither null nor empty."""
 
 CELL_CHARACTERS = 60
-ROWS = 20
 INLINE = 980
 """Dagster shows markdown of less than 1,000 characters in place, and anything longer behind a button."""
 
@@ -39,19 +38,18 @@ _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`|<>[]&!"}
 _LINE_START = re.compile(r"[#=>\s]|---|([-+]|\d+[.)])(\s|$)")
 
 OUTCOMES = {
-    "created": ("🟩", "#2a5"),
-    "updated": ("🟦", "#36e"),
-    "deleted": ("🟪", "#84d"),
-    "unchanged": ("⬜", ""),
-    "skipped": ("⬜", ""),
-    "invalid": ("🟨", "#eb3"),
-    "rejected": ("🟥", "#d33"),
-    "conflicts": ("🟧", "#e70"),
-    "unknown": ("⬛", "#333"),
-    "quarantined": ("🟫", "#853"),
+    "created": ("green", "#2a5"),
+    "updated": ("blue", "#36e"),
+    "deleted": ("violet", "#84d"),
+    "unchanged": ("", ""),
+    "skipped": ("", ""),
+    "invalid": ("yellow", "#eb3"),
+    "rejected": ("red", "#d33"),
+    "conflicts": ("orange", "#e70"),
+    "unknown": ("black", "#333"),
+    "quarantined": ("brown", "#853"),
 }
-"""Every outcome in the order it is listed and stacked: its sign in texts, and its colour in charts (none: not drawn)."""
-
+"""Every outcome in the order it is listed and stacked, with its colour in charts in words and in figures (none: not drawn)."""
 
 PLOT = 60
 _IN_ADDRESS = ":/?=,;'-._~"
@@ -92,18 +90,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cut(header: Sequence[str], rows: Sequence[Sequence[str]], total: int, what: str, characters: int | None) -> str:
-    """A table of as many rows as fit into `characters` (None: all), and how many records there are if it shows fewer."""
-    kept = len(rows)
-    while True:
-        shown_count = sum(1 for row in rows[:kept] if row[0])
-        more = "" if shown_count >= total else f"\n\nThe first {shown_count:,} of {total:,} {what}."
-        made = table(header, rows[:kept]) + more
-        if characters is None or len(made) <= characters or kept <= 1:
-            return made
-        kept -= 1
-
-
 def link(label: str, url: str) -> str:
     """A markdown link. An address that is not http(s) gives the label alone."""
     if not url.startswith(("https://", "http://")):
@@ -118,79 +104,9 @@ def record_link(label: str, template: str | None, record_id: Any) -> str:
     return link(label, template.replace("{id}", quote(str(record_id), safe="")))
 
 
-_OPS = {"create": "🟢 create", "update": "🔵 update", "delete": "🟣 delete"}
-
-
-def changes_table(samples: Sequence[Mapping[str, Any]], total: int, template: str | None = None, characters: int | None = None) -> str:
-    """Planned changes, one line per field, before → after. `samples` hold op, key, sink_id, before, after as values.
-
-    `total` is how many changes the plan has; `characters` is how long the table may be.
-    """
-    if not samples:
-        return "Nothing to change."
-    rows: list[list[str]] = []
-    for sample in samples[:ROWS]:
-        before, after = sample.get("before") or {}, sample.get("after") or {}
-        label = record_link(_key(sample["key"]), template, sample.get("sink_id"))
-        fields = [field for field in (after or before) if field not in _fields_of(sample["key"])] or [""]
-        for number, field in enumerate(fields):
-            head = ["", ""] if number else [_OPS[sample["op"]], label]
-            rows.append([*head, text(field), *_sides(sample["op"], field, before, after)])
-    return _cut(["", "record", "field", "before", "after"], rows, total, "changes", characters)
-
-
-def _fields_of(key: Any) -> Iterable[str]:
-    """The match fields, which the record's name already shows."""
-    return key if isinstance(key, Mapping) else ()
-
-
-def _sides(op: str, field: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    if not field:
-        return ["", ""]
-    left = "" if op == "create" else shown(before.get(field, ABSENT))
-    right = "" if op == "delete" else shown(after.get(field, ABSENT))
-    return [left, f"**{right}**" if op == "update" and right else right]
-
-
-def _key(key: Any) -> str:
-    """A record's match key: the values alone, joined."""
-    values = list(key.values()) if isinstance(key, Mapping) else key if isinstance(key, list) else [key]
-    return " · ".join(shown(value) for value in values)
-
-
-def refused_table(rows: Sequence[Mapping[str, Any]], total: int, template: str | None = None, characters: int | None = None) -> str:
-    """Records that were not delivered, each with what it came to, the field and the reason.
-
-    `rows` hold source_id, key, outcome, field, reason.
-    """
-    if not rows:
-        return "None."
-    cells = [
-        [
-            record_link(text(str(row["source_id"])), template, row["source_id"]),
-            _key(_parsed(row.get("key"))),
-            str(row.get("outcome", "")),
-            text(row.get("field") or ""),
-            text(row.get("reason") or "", 160),
-        ]
-        for row in rows[:ROWS]
-    ]
-    return _cut(["source record", "key", "outcome", "field", "reason"], cells, total, "records", characters)
-
-
-def _parsed(key: Any) -> Any:
-    """A key that may be JSON text, as the ledger keeps it, as values."""
-    if not isinstance(key, str):
-        return key
-    try:
-        return jsontext.loads(key)
-    except ContractError:
-        return key
-
-
 def counts_table(counts: Mapping[str, int]) -> str:
     """Outcomes and their numbers, those that did not occur left out, with their sum."""
-    rows = [[f"{sign} {name}", f"{counts[name]:,}"] for name, (sign, _) in OUTCOMES.items() if counts.get(name)]
+    rows = [[name, f"{counts[name]:,}"] for name in OUTCOMES if counts.get(name)]
     total = sum(counts.get(name, 0) for name in OUTCOMES)
     return table(["outcome", "records"], [*rows, ["**all**", f"**{total:,}**"]], right=[1])
 
@@ -209,7 +125,7 @@ def outcomes_chart(runs: Sequence[Mapping[str, int]]) -> str:
     """Stacked columns of the outcomes of the last runs, oldest first, with their legend. Records that needed nothing are left out,
     since they would hide all others.
     """
-    drawn = {name: (sign, colour) for name, (sign, colour) in OUTCOMES.items() if colour}
+    drawn = {name: colours for name, colours in OUTCOMES.items() if colours[1]}
     tallest = max((sum(counts.get(name, 0) for name in drawn) for counts in runs), default=0)
     if not tallest:
         return f"Nothing changed in the last {len(runs)} runs."
@@ -225,5 +141,5 @@ def outcomes_chart(runs: Sequence[Mapping[str, int]]) -> str:
     width = max(len(runs), 12) * 10
     frame = f"viewBox='0 -1 {width} {PLOT + 2}' width='{width * 2}' height='{PLOT * 2}' stroke-width='8'"
     svg = f"<svg xmlns='http://www.w3.org/2000/svg' {frame}>{lines}</svg>"
-    legend = " ".join(f"{drawn[name][0]} {name}" for name in paths)
+    legend = " · ".join(f"{name} {drawn[name][0]}" for name in paths)
     return f"{image(svg, f'outcomes of the last {len(runs)} runs')}\n\n{legend}; {tallest:,} at most in one run"

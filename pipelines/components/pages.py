@@ -1,13 +1,13 @@
 """The metadata of each step: counts that plot, tables that a person reads, types and lineage that Dagster understands."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines import metadata
+from pipelines import listings, metadata
 from pipelines.components.checks import kind
 from pipelines.components.names import raw_key
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from connectors.base import Stream
-    from pipelines.ledger import Failure, Ledger, Run
+    from pipelines.ledger import Ledger, Run
     from pipelines.plan import Plan
     from pipelines.spec import SyncSpec
     from pipelines.staging import Batch, Staging
@@ -33,20 +33,24 @@ def _listed(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(metadata.bullets(sentences))
 
 
-def _short_and_long(name: str, made: Callable[[int | None], str]) -> Metadata:
-    """A table as long as Dagster shows in place, and the longer one, which it shows behind a button."""
-    short, long = made(metadata.INLINE), made(None)
+def _short_and_long(name: str, short: str, long: str, any_rows: bool) -> Metadata:
+    """A list as long as Dagster shows in place, and the table, which it shows behind a button."""
     found = {name: dg.MetadataValue.md(short)}
-    return found if short == long else {**found, f"{name}_more": dg.MetadataValue.md(long)}
+    return {**found, f"{name}_table": dg.MetadataValue.md(long)} if any_rows else found
 
 
-def of_batch(batch: "Batch", now: datetime) -> Metadata:
+def _not_delivered(name: str, rows: Sequence[Mapping[str, Any]], total: int, source: "Stream") -> Metadata:
+    short, long = listings.refused_list(rows, total, metadata.INLINE, source.url), listings.refused_table(rows, total, source.url)
+    return _short_and_long(name, short, long, bool(rows))
+
+
+def of_batch(batch: "Batch", stream: "Stream", cursor: str | None) -> Metadata:
     """A read: how many, how they were read, what it proved, and their fields."""
     note, proof = batch.note, batch.note["completeness"]
     verdict = "complete" if proof["complete"] else "not proven complete"
     found: Metadata = {
         "dagster/row_count": batch.count,
-        "dagster/column_schema": column_schema(batch.schema),
+        "dagster/column_schema": column_schema(batch.schema, {stream.id_field: "tells records apart", cursor: "grows with every change"}),
         "read": _MODES.get(str(note.get("mode")), str(note.get("mode"))),
         "completeness": _listed([f"{verdict}, by {proof['method']}", *proof["reasons"]]),
         "requests": proof["requests"],
@@ -73,12 +77,17 @@ def of_plan(plan: "Plan", refused: Sequence[Mapping[str, Any]], source: "Stream"
     others = {"skipped": counts.skipped, "invalid": counts.invalid, "conflicts": counts.conflicts, "quarantined": counts.quarantined}
     undeliverable = counts.invalid + counts.conflicts + counts.quarantined
     found: Metadata = {
-        **_short_and_long("changes", lambda size: metadata.changes_table(plan.samples, counts.changes, sink.url, size)),
+        **_short_and_long(
+            "changes",
+            listings.changes_list(plan.samples, counts.changes, metadata.INLINE, sink.url),
+            listings.changes_table(plan.samples, counts.changes, sink.url),
+            bool(plan.samples),
+        ),
         "records": dg.MetadataValue.md(metadata.counts_table({**outcomes, **others})),
         "create": counts.create,
         "update": counts.update,
         "delete": counts.delete,
-        **_short_and_long("not_deliverable", lambda size: metadata.refused_table(refused, undeliverable, source.url, size)),
+        **_not_delivered("not_deliverable", refused, undeliverable, source),
         "promises": _listed(plan.promises),
         "completeness": _listed(plan.reasons),
         "digest": plan.digest[:16],
@@ -100,30 +109,22 @@ def of_refusal(plan: "Plan") -> Metadata:
     return found
 
 
-def of_applied(
-    spec: "SyncSpec",
-    summary: "Summary",
-    plan: "Plan",
-    failures: Sequence["Failure"],
-    runs: Iterable["Run"],
-    staging: "Staging",
-    source: "Stream",
-) -> Metadata:
+def of_applied(spec: "SyncSpec", summary: "Summary", plan: "Plan", ledger: "Ledger", staging: "Staging", source: "Stream") -> Metadata:
     """A finished run: outcomes, what was not delivered and why, the last runs, what it cost, and the written fields."""
     outcomes = {name: int(getattr(summary, name)) for name in metadata.OUTCOMES}
-    rows = [vars(failure) for failure in failures]
+    failures, runs = ledger.failures(spec.name, limit=listings.ROWS), ledger.runs(spec.name, HISTORY)
     types = desired_schema(spec, staging)
     return {
-        "dagster/row_count": summary.desired,
+        "dagster/row_count": len(ledger.match_hashes(spec.name)),
         "outcomes": dg.MetadataValue.md(metadata.counts_table(outcomes)),
         "last_runs": dg.MetadataValue.md(metadata.outcomes_chart(history(runs))),
-        **_short_and_long("not_delivered", lambda size: metadata.refused_table(rows, summary.undelivered, source.url, size)),
+        **_not_delivered("not_delivered", [vars(failure) for failure in failures], summary.undelivered, source),
         **{name: count for name, count in outcomes.items() if count or name in {"created", "updated", "deleted", "unchanged"}},
         "promises": _listed(plan.promises),
         "digest": plan.digest[:16],
         **_cost(summary.as_json()),
         **({"warnings": _listed(summary.warnings)} if summary.warnings else {}),
-        **({"dagster/column_schema": column_schema(types)} if types is not None else {}),
+        **({"dagster/column_schema": column_schema(types, spec.fields or {})} if types is not None else {}),
         **lineage(spec, types),
     }
 
@@ -145,9 +146,10 @@ def history(runs: Iterable["Run"]) -> list[Mapping[str, int]]:
     return [summary for summary in reversed(applied) if summary.get("differences") is not None or not any(map(summary.get, written))]
 
 
-def column_schema(schema: "pa.Schema") -> dg.TableSchema:
-    """The fields of records and their types."""
-    return dg.TableSchema(columns=[dg.TableColumn(field.name, kind(field)) for field in schema if not field.name.startswith("__")])
+def column_schema(schema: "pa.Schema", descriptions: Mapping[Any, str]) -> dg.TableSchema:
+    """The fields of records, their types, and what is said about some of them."""
+    columns = [dg.TableColumn(field.name, kind(field), descriptions.get(field.name)) for field in schema if not field.name.startswith("__")]
+    return dg.TableSchema(columns=columns)
 
 
 def desired_schema(spec: "SyncSpec", staging: "Staging") -> "pa.Schema | None":
@@ -179,10 +181,5 @@ def refused_rows(spec: "SyncSpec", staging: "Staging", plan: "Plan") -> list[dic
     from pipelines.planning import refused_dataset
 
     staged = [batch for batch in staging.batches(refused_dataset(spec)) if batch.id == plan.refused_id]
-    rows = (row for batch in staged for part in staging.scan(batch) for row in part.slice(0, metadata.ROWS).to_pylist())
-    return list(islice(rows, metadata.ROWS))
-
-
-def pending(ledger: "Ledger", sync: str) -> list["Failure"]:
-    """The records that wait, as many as a page shows."""
-    return ledger.failures(sync, limit=metadata.ROWS)
+    rows = (row for batch in staged for part in staging.scan(batch) for row in part.slice(0, listings.ROWS).to_pylist())
+    return list(islice(rows, listings.ROWS))

@@ -21,7 +21,18 @@ if TYPE_CHECKING:  # the engine brings pyarrow and DuckDB: only a step that runs
 else:  # Dagster knows the bare class only, and would otherwise store what a step returns
     Materialized = dg.MaterializeResult
 
-__all__ = ["RESOURCE", "Materialized", "Session", "newest_plan", "open_session", "selected_syncs", "sync_run", "told_plainly"]
+__all__ = [
+    "RESOURCE",
+    "Materialized",
+    "Session",
+    "end_run",
+    "newest_plan",
+    "open_session",
+    "selected_syncs",
+    "step",
+    "sync_run",
+    "told_plainly",
+]
 
 RESOURCE = "crossdock"
 TELL_EVERY_S = 5.0
@@ -80,6 +91,25 @@ def told_plainly() -> Iterator[None]:
         yield
     except ConnectorError as error:
         raise dg.Failure(str(error), allow_retries=isinstance(error, RetryableError)) from None
+
+
+@contextmanager
+def step(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec) -> Iterator["SyncRun"]:
+    """This run of the sync for one step. However the step ends early, the ledger does not go on calling the run running."""
+    with told_plainly():
+        run = sync_run(context, session, spec)
+        try:
+            yield run
+        except BaseException as error:
+            end_run(session, run.run_id, str(error) or type(error).__name__)
+            raise
+
+
+def end_run(session: Session, run_id: str, reason: str) -> None:
+    """Record that a run failed, unless it ended before."""
+    ledger = session.runtime.ledger
+    if (kept := ledger.run(run_id)) is not None and kept.finished_at is None:
+        ledger.finish_run(run_id, "failed", {"message": reason})
 
 
 class _Log:

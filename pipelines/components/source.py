@@ -8,7 +8,7 @@ import dagster as dg
 
 from pipelines.components import checks, pages
 from pipelines.components.names import plain, raw_key, remote_key
-from pipelines.components.session import Materialized, Session, selected_syncs, sync_run, told_plainly
+from pipelines.components.session import Materialized, Session, end_run, ledger_run_id, selected_syncs, sync_run, told_plainly
 from pipelines.spec import ReadSettings, SyncSpec, duration
 
 if TYPE_CHECKING:
@@ -64,10 +64,13 @@ def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str
             previous = checks.newest_full(engine.staging, readers[0])
             batch = _extract(context, crossdock, readers, config.full)
             stream = engine.open(connection).stream(address.partition(".")[2])
+        results = checks.source_results(engine.staging, batch, stream, previous, needs_proof=any(spec.mode == "mirror" for spec in readers))
+        for result in results:
+            if result.check_name == checks.IDS and not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
+                _end_runs(context, crossdock, readers, str(result.description))
+        cursor = shared_read(readers).read.cursor
         return dg.MaterializeResult(
-            metadata=pages.of_batch(batch, engine.clock.now()),
-            data_version=dg.DataVersion(batch.id),
-            check_results=checks.source_results(engine.staging, batch, stream, previous),
+            metadata=pages.of_batch(batch, stream, cursor), data_version=dg.DataVersion(batch.id), check_results=results
         )
 
     return read
@@ -87,3 +90,9 @@ def _extract(context: dg.AssetExecutionContext, session: Session, readers: Seque
         ledger.begin_run(run.run_id, spec.name, spec_hash(spec))
         ledger.note_run(run.run_id, {"raw": batch.id})
     return batch
+
+
+def _end_runs(context: dg.AssetExecutionContext, session: Session, readers: Sequence[SyncSpec], reason: str) -> None:
+    """The syncs of this run whose plans will not be made, because a check stopped them."""
+    for spec in readers:
+        end_run(session, ledger_run_id(context, spec.name), reason)

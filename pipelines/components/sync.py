@@ -8,7 +8,7 @@ import dagster as dg
 
 from pipelines.components import checks, pages
 from pipelines.components.names import applied_key, group, op_name, owners, plain, plan_key, raw_key, remote_key
-from pipelines.components.session import Materialized, Session, newest_plan, sync_run, told_plainly
+from pipelines.components.session import Materialized, Session, newest_plan, step
 from pipelines.spec import SyncSpec
 
 __all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "run_config"]
@@ -72,8 +72,7 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[str]) -> dg.AssetsDefinition:
         pool=plain(spec.target_connection),
     )
     def plan(context: dg.AssetExecutionContext, crossdock: dg.ResourceParam[Session]) -> Materialized:
-        with told_plainly():
-            run = sync_run(context, crossdock, spec)
+        with step(context, crossdock, spec) as run:
             planned = run.plan()
             if applied_key(spec.name) not in context.job_def.asset_layer.selected_asset_keys:
                 run.close_planned(planned)
@@ -104,17 +103,15 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         pool=plain(spec.target_connection),
     )
     def applied(context: dg.AssetExecutionContext, config: ApplyConfig, crossdock: dg.ResourceParam[Session]) -> Materialized:
-        with told_plainly():
-            run = sync_run(context, crossdock, spec)
+        with step(context, crossdock, spec) as run:
             plan = newest_plan(run)
             summary = run.apply(plan, approve=config.approve)
             engine = run.engine
             source = engine.open(spec.source_connection).stream(spec.source_stream)
         if summary.status == "refused":
             raise dg.Failure(" ".join(f"{message}." for message in summary.refusals), metadata=pages.of_refusal(plan), allow_retries=False)
-        failures, runs = pages.pending(engine.ledger, spec.name), engine.ledger.runs(spec.name, pages.HISTORY)
         return dg.MaterializeResult(
-            metadata=pages.of_applied(spec, summary, plan, failures, runs, engine.staging, source),
+            metadata=pages.of_applied(spec, summary, plan, engine.ledger, engine.staging, source),
             data_version=dg.DataVersion(plan.digest),
             check_results=checks.applied_results(summary, plan),
         )
