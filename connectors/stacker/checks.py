@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from connectors.base import Finding, Stream
 from connectors.errors import ConnectorError, RefusedError
 from connectors.paging import direction, follows
-from connectors.stacker.reading import Ask
+from connectors.stacker.pages import Ask
 from connectors.stacker.search import where
 from connectors.stacker.streams import LISTS
 

@@ -17,8 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connectors.stacker.emulator_control import control_routes
+from connectors.stacker.emulator_objects import Object, Refused, decode, encode
 from connectors.stacker.emulator_search import search
-from connectors.stacker.emulator_store import SWITCHES, Object, Refused, Store, decode, encode
+from connectors.stacker.emulator_store import SWITCHES, Store
 
 Json = Any
 Handler = Callable[[Store, Request], Awaitable[Response]]
@@ -41,7 +43,7 @@ def create_app(store: Store | None = None, *, control: bool = False) -> Starlett
         _route("PATCH", record, _update, store),
         _route("DELETE", record, _delete, store),
         _route("POST", one + "/bulk-records/", _bulk, store),
-        *(_control_routes(store) if control else []),
+        *(control_routes(store) if control else []),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _nothing_here(store), 405: _nothing_here(store)})
     app.router.redirect_slashes = False
@@ -142,7 +144,10 @@ async def _update(store: Store, request: Request) -> Response:
 
 
 async def _delete(store: Store, request: Request) -> Response:
-    store.delete(_target(store, request), request.path_params["record_sid"])
+    target = _target(store, request)
+    if store.switches["delete"] == "refused":
+        raise Refused(409, "Other records refer to this one")
+    store.delete(target, request.path_params["record_sid"])
     return Response(status_code=204)
 
 
@@ -253,57 +258,6 @@ def _nothing_here(store: Store) -> Callable[[Request, Exception], Awaitable[Resp
         return _error(store, 404, "Not found")
 
     return answer
-
-
-def _control_routes(store: Store) -> list[Route]:
-    """Not the platform: how a test in another process turns the switches and plays the third party."""
-
-    async def switches(request: Request) -> Response:
-        if request.method == "POST":
-            for name, value in _object_body(await request.body()).items():
-                try:
-                    store.set_switch(name, str(value))
-                except ValueError as e:
-                    return _json(encode({"message": str(e)}), 400)
-        return _json(encode(store.switches))
-
-    async def log(request: Request) -> Response:
-        if request.method == "DELETE":
-            store.log.clear()
-            store.counters.clear()
-        return _json(encode({"counters": store.counters, "log": store.log}))
-
-    async def records(request: Request) -> Response:
-        """{"object", "create": […], "edit": {sid: fields}, "delete": […]} as somebody else; an optional "first" count picks sids."""
-        body = _object_body(await request.body())
-        target = store.objects[body["object"]]
-        made = [store.create(target, values, quiet=True) for values in body.get("create", [])]
-        for sid, values in body.get("edit", {}).items():
-            store.edit(target, sid, values)
-        for sid in body.get("delete", []):
-            store.delete(target, sid)
-        return _json(encode({"created": made, "sids": target.sids[: body.get("first", 0)], "count": len(target.records)}))
-
-    async def churn(request: Request) -> Response:
-        """{"object", "insert": n, "delete": n}: done before every search from now on."""
-        body = _object_body(await request.body())
-        target = store.objects[body["object"]]
-
-        def happens(_: int) -> None:
-            for n in range(body.get("insert", 0)):
-                store.create(target, {"notes": f"inserted {n}"}, quiet=True)
-            for _n in range(min(body.get("delete", 0), len(target.sids))):
-                store.delete(target, store.rng.choice(target.sids))
-
-        store.before_search = happens if body.get("insert") or body.get("delete") else None
-        return _json(b"{}")
-
-    return [
-        Route("/_control/switches", switches, methods=["GET", "POST"]),
-        Route("/_control/log", log, methods=["GET", "DELETE"]),
-        Route("/_control/records", records, methods=["POST"]),
-        Route("/_control/churn", churn, methods=["POST"]),
-    ]
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from connectors.stacker.emulator_store import Object, Refused, Store, comparable, decode, encode
+from connectors.stacker.emulator_objects import Object, Refused, comparable, decode, encode
+from connectors.stacker.emulator_store import Store
 
 Json = Any
 _TYPES: dict[str, type] = {

@@ -8,19 +8,12 @@ import hashlib
 import io
 import os
 import random
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
-
-import simplejson
 
 from connectors.stacker import demo
-
-Json = Any
+from connectors.stacker.emulator_objects import Json, Object, Refused, decode, encode
 
 SWITCHES: dict[str, tuple[str, ...]] = {
     "order_by": ("ascending", "descending", "ignored", "case_insensitive", "refused"),
@@ -48,6 +41,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "sids": ("hex", "mixed"),
     "accounts": ("one", "several"),
     "stacks": ("one", "several"),
+    "delete": ("allowed", "refused"),
     "delete_missing": ("404", "204"),
     "error_body": ("message", "errors", "detail", "html", "empty"),
     "max_text": ("10000", "…"),  # a longer text is refused
@@ -55,82 +49,6 @@ SWITCHES: dict[str, tuple[str, ...]] = {
 }
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-class Refused(Exception):
-    """A request the platform answers with `status` and these words."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
-        self.words = words
-
-
-def encode(value: Json) -> bytes:
-    """JSON in UTF-8, decimals exact."""
-    return simplejson.dumps(value, ensure_ascii=False, use_decimal=True, separators=(",", ":")).encode()
-
-
-def decode(body: bytes) -> Json:
-    """JSON with fractions as Decimal. Raises ValueError."""
-    return simplejson.loads(body.decode(), use_decimal=True)
-
-
-@dataclass
-class Object:
-    """One object (table): its records by sid in the order made, kept findable by sid order and by value."""
-
-    sid: str
-    name: str
-    api_name: str
-    records: dict[str, dict[str, Json]] = field(default_factory=dict)
-    fields: dict[str, None] = field(default_factory=dict)
-    sids: list[str] = field(default_factory=list)
-    encoded: dict[str, bytes] = field(default_factory=dict)
-    indexes: dict[str, dict[Json, dict[str, None]]] = field(default_factory=dict)
-    made: int = 0
-
-    def put(self, sid: str, values: dict[str, Json]) -> None:
-        """Store the whole record under its sid."""
-        old = self.records.get(sid)
-        if old is None:
-            if self.sids and sid < self.sids[-1]:
-                insort(self.sids, sid)
-            else:
-                self.sids.append(sid)
-        self._unindex(sid, old)
-        self.records[sid] = values
-        self.encoded.pop(sid, None)
-        for name, index in self.indexes.items():
-            if _indexable(values.get(name)):
-                index.setdefault(values.get(name), {})[sid] = None
-
-    def remove(self, sid: str) -> None:
-        """Forget a record."""
-        self._unindex(sid, self.records.pop(sid))
-        del self.sids[bisect_left(self.sids, sid)]
-        self.encoded.pop(sid, None)
-
-    def with_value(self, name: str, value: Json) -> Iterable[str]:
-        """The sids of records whose field has exactly this scalar value."""
-        if name == "sid":
-            return [value] if value in self.records else []
-        if name not in self.indexes:
-            index: dict[Json, dict[str, None]] = {}
-            for sid, values in self.records.items():
-                if _indexable(values.get(name)):
-                    index.setdefault(values.get(name), {})[sid] = None
-            self.indexes[name] = index
-        return list(self.indexes[name].get(value, ()))
-
-    def _unindex(self, sid: str, old: dict[str, Json] | None) -> None:
-        for name, index in self.indexes.items():
-            if old is not None and _indexable(old.get(name)):
-                index.get(old.get(name), {}).pop(sid, None)
-
-
-def _indexable(value: Json) -> bool:
-    return value is not None and not isinstance(value, list | dict | bool)
 
 
 class Store:
@@ -328,11 +246,3 @@ class Store:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def comparable(value: Json) -> Json:
-    """A value as a number where it is one (text included), for the switch that compares numerically."""
-    try:
-        return Decimal(str(value))
-    except ArithmeticError:
-        return None

@@ -13,7 +13,8 @@ from connectors.arrow import records_of
 from connectors.base import Completeness, JsonValue, Page, Record
 from connectors.errors import ConfigError, ContractError, RefusedError
 from connectors.paging import may_be_cap
-from connectors.stacker.reading import Ask, Reading
+from connectors.stacker.pages import Ask
+from connectors.stacker.reading import Reading
 from connectors.stacker.search import Filter, Search, where
 
 Key: TypeAlias = Mapping[str, JsonValue]
@@ -35,6 +36,7 @@ class Lookup:
     reading: Callable[[Search], Reading]
     get: Callable[[JsonValue], Record | None]
     proven: set[tuple[str, ...]] = field(default_factory=set)
+    _searches: list[Search] = field(default_factory=list)
 
     def pages(self, keys: Sequence[Key], fields: tuple[str, ...] | None) -> Generator[Page, None, Completeness]:
         """The records having one of these keys, each once."""
@@ -49,7 +51,7 @@ class Lookup:
             self._prove(keys, found.values())
         except Useless as doubt:
             reason, method = f"{doubt}, so everything was read", "full read"
-            search = self.search((), fields)
+            search = self._search((), fields)
             pages = self.reading(search).pages()
             while True:
                 try:
@@ -66,7 +68,12 @@ class Lookup:
         for start in range(0, len(records), _PAGE):
             part = records[start : start + _PAGE]
             yield Page(part, len(part))
-        return Completeness(complete, method, (reason,), len(records))
+        requests = sum(search.requests for search in self._searches) + sum(set(key) == {"sid"} for key in keys)
+        return Completeness(complete, method, (reason,), len(records), None, requests)
+
+    def _search(self, filters: Sequence[Filter], fields: tuple[str, ...] | None) -> Search:
+        self._searches.append(self.search(filters, fields))
+        return self._searches[-1]
 
     def _find(self, key: Key, fields: tuple[str, ...] | None) -> Iterator[Record]:
         """The records having this key. Raises Useless."""
@@ -79,7 +86,7 @@ class Lookup:
         filters = [where(name, "eq", value) for name, value in key.items() if value is not None]
         if not filters:
             raise Useless("a key of nulls cannot be searched for")
-        search = self.search(filters, fields)
+        search = self._search(filters, fields)
         try:
             got = search(Ask(ordered=False))
         except RefusedError as refusal:
@@ -105,7 +112,7 @@ class Lookup:
             if any(matches(record, key) for record in found for key in mine):
                 self.proven.add(names)
                 continue
-            records = records_of(self.search((), None)(Ask(ordered=False, count=_SAMPLE)).body)
+            records = records_of(self._search((), None)(Ask(ordered=False, count=_SAMPLE)).body)
             known = [record for record in records if all(record.get(name) is not None and _is_scalar(record[name]) for name in names)]
             if not records:
                 continue  # an empty object has no key, whatever eq does

@@ -4,92 +4,18 @@ Pure but for the `ask` it is given: it sees ids and totals, never HTTP. What the
 page by page; nothing is taken from an earlier read.
 """
 
-import json
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from connectors.base import Completeness, JsonBody, Page
-from connectors.errors import ConfigError, RefusedError
-from connectors.paging import Direction, Id, Totals, comes_back, direction, follows, new_positions, touches
+from connectors.errors import RefusedError
+from connectors.paging import Id, Totals, comes_back, direction, follows, new_positions, touches
+from connectors.stacker.pages import Ask, Got, Pass, Resume
 
 _SWEEPS = 4  # reads by offset before giving up on two that agree
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One page wanted: from position `start`, or beyond the id `after`. `ordered`: by id. `count`: fewer than a page."""
-
-    start: int = 0
-    after: Id | None = None
-    way: Direction = "ascending"
-    ordered: bool = True
-    count: int | None = None
-
-
-@dataclass(frozen=True)
-class Got:
-    """One answer: the ids of its records in order, the total it told, its bytes, and positions not wanted for other reasons."""
-
-    ids: pa.Array
-    total: int | None
-    body: JsonBody
-    server_date: datetime | None = None
-    unwanted: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Where an earlier keyset read stopped: after which id, in which direction, with how many records behind it."""
-
-    after: Id
-    way: Direction
-    count: int
-
-    def token(self) -> str:
-        """As page token text."""
-        return json.dumps([self.after, self.way, self.count])
-
-    @classmethod
-    def parse(cls, token: str) -> "Resume":
-        """The other way round. Raises ConfigError for what was never a token."""
-        try:
-            after, way, count = json.loads(token)
-        except ValueError:
-            after, way, count = None, None, None
-        if not isinstance(after, str | int) or not isinstance(count, int) or way not in ("ascending", "descending"):
-            raise ConfigError("this page token is not one of a Stacker read; start the read anew")
-        return cls(after, way, count)
-
-
-@dataclass
-class _Pass:
-    """One way through the whole list. `told`: its size as told at the end, where that can be believed."""
-
-    method: str
-    totals: Totals
-    ids: set[Id] = field(default_factory=set)
-    arrays: list[pa.Array] = field(default_factory=list)  # what a keyset pass keeps instead: a fifth of the memory
-    count: int = 0
-    ended: bool = False
-    moved: bool = False  # some page did not begin where the one before ended: rows came or went, or there is no order
-    trouble: str = ""
-    told: int | None = None
-
-    def id_set(self) -> set[Id]:
-        """The ids it met."""
-        if not self.ids:
-            self.ids = {one for array in self.arrays for one in array.to_pylist()}
-        return self.ids
-
-    @property
-    def proven(self) -> bool:
-        """Whether the pages and the total together leave no doubt."""
-        return self.ended and not self.trouble and self.told == self.count
-
+_ENDS = {"": "the end was not reached", "told": "the total told the end", "seen": "nothing followed the last page"}
 
 Pages: TypeAlias = Generator[Page, None, None]
 
@@ -119,7 +45,7 @@ class Reading:
         self._requests = 0
         self._given: set[Id] | None = None  # what was yielded; made only where a second way through begins
         self._yielded = 0
-        self._passes: list[_Pass] = []
+        self._passes: list[Pass] = []
 
     def pages(self, resume: Resume | None = None) -> Generator[Page, None, Completeness]:
         """The pages, every record in at least one of them, and what they prove."""
@@ -145,11 +71,11 @@ class Reading:
                 break
         return self._certificate(self._passes[-1])
 
-    def _begin(self, method: str) -> _Pass:
-        self._passes.append(_Pass(method, Totals(positional=method != "keyset")))
+    def _begin(self, method: str) -> Pass:
+        self._passes.append(Pass(method, Totals(positional=method != "keyset")))
         return self._passes[-1]
 
-    def _settled(self, one: _Pass) -> bool:
+    def _settled(self, one: Pass) -> bool:
         """Whether another way through the list could add nothing that is worth its requests."""
         if one.proven:
             return True
@@ -157,7 +83,7 @@ class Reading:
             return False
         return one.told is None or one.count >= one.told
 
-    def _by_keyset(self, one: _Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
+    def _by_keyset(self, one: Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
         last, way = (resume.after, resume.way) if resume else (None, None)
         one.count = resume.count if resume else 0
@@ -193,12 +119,12 @@ class Reading:
                 token = Resume(last, way, one.count).token() if self._resumable else None
                 yield Page(got.body, len(got.ids), token, tuple(sorted({*range(repeated), *got.unwanted})), got.server_date)
             if len(fresh) == 0 or self._told_the_end(one):
-                self._end(one)
+                self._end(one, seen=len(fresh) == 0)
                 return None
         one.trouble = self._cap()
         return None
 
-    def _by_offset(self, one: _Pass, first: Got | None) -> Pages:
+    def _by_offset(self, one: Pass, first: Got | None) -> Pages:
         """Records by position, each page beginning with the last record of the page before."""
         if self._given is None:
             self._given = {one_id for earlier in self._passes[:-1] for one_id in earlier.id_set()}
@@ -226,7 +152,7 @@ class Reading:
             one.count = len(one.ids)
             yield from self._news(got, ids)
             if self._told_the_end(one):
-                return self._end(one)
+                return self._end(one, seen=False)
             if not fresh:
                 if not ids or (len(before) > 1 and ids == before[-1:]):
                     return self._end(one)
@@ -271,12 +197,12 @@ class Reading:
         self._ordered = False
         return self._ask(Ask(start=start, ordered=False))
 
-    def _told_the_end(self, one: _Pass) -> bool:
+    def _told_the_end(self, one: Pass) -> bool:
         """Whether the total makes the empty last page unnecessary. A proof wants to see that page."""
         return self._believe_total and not self._proof and one.totals.at_end(self._size)
 
-    def _end(self, one: _Pass) -> None:
-        one.ended = True
+    def _end(self, one: Pass, *, seen: bool = True) -> None:
+        one.ended = "seen" if seen else "told"
         if self._believe_total and one.totals.told:
             one.told = one.totals.steady
             if one.told is None:  # it changed on the way, or counts the page: a page of one record tells which
@@ -286,13 +212,13 @@ class Reading:
     def _cap(self) -> str:
         return f"the read was stopped after {self._max_pages} pages (max_pages)"
 
-    def _certificate(self, one: _Pass, *, equal: bool = False) -> Completeness:
+    def _certificate(self, one: Pass, *, equal: bool = False) -> Completeness:
         complete = one.proven
         if equal:  # where pages do not join, both reads may have missed the same record; only the total rules that out
             joined = not one.trouble and not one.moved
             complete = one.told == one.count or (joined and (one.told is None or one.told < one.count))
         reasons = [earlier.trouble for earlier in self._passes if earlier.trouble]
-        reasons.append("the end was reached" if one.ended else "the end was not reached")
+        reasons.append(_ENDS[one.ended])
         if one.told == one.count:
             reasons.append(f"the platform's total matches: {one.told}")
         elif one.told is not None:

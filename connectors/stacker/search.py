@@ -8,7 +8,7 @@ from connectors import arrow, jsontext
 from connectors.base import JsonBody, JsonValue, Record, Since
 from connectors.errors import ContractError, RefusedError
 from connectors.stacker.client import StackerClient
-from connectors.stacker.reading import Ask, Got
+from connectors.stacker.pages import Ask, Got
 from connectors.stacker.window import unwanted
 
 RECORDS = ("records",)
@@ -63,6 +63,7 @@ class Search:
     witnessed: bool = False  # a record at the very lower bound was seen: the filter lets in what it must
     ignored: bool = False  # a record far below the bound was seen: the filter does nothing
     fields_work: bool = False
+    requests: int = 0  # searches sent
     note: str = ""
 
     def __call__(self, ask: Ask) -> Got:
@@ -89,6 +90,7 @@ class Search:
         """The answer; None where selecting fields is what fails."""
         if self.fields is not None:
             body = {**body, "include_fields": list(self.fields)}
+        self.requests += 1
         try:
             answer = self.path.call(lambda name: self.client.search_page(name, body))
         except RefusedError:

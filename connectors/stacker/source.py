@@ -15,7 +15,8 @@ from connectors.settings import Ports
 from connectors.stacker.checks import findings
 from connectors.stacker.client import StackerClient, listed
 from connectors.stacker.lookup import Lookup, matches
-from connectors.stacker.reading import Ask, Reading, Resume
+from connectors.stacker.pages import Ask, Resume
+from connectors.stacker.reading import Reading
 from connectors.stacker.search import Filter, ObjectPath, Search, where
 from connectors.stacker.settings import StackerSettings
 from connectors.stacker.streams import LISTS, PAGE_SIZE, list_stream, object_stream

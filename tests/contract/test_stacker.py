@@ -7,7 +7,8 @@ import pytest
 from connectors.base import Record
 from connectors.stacker import CONNECTOR
 from connectors.stacker.emulator import create_app
-from connectors.stacker.emulator_store import Store, decode
+from connectors.stacker.emulator_objects import decode
+from connectors.stacker.emulator_store import Store
 from tests.contract.connector_suite import ConnectorSuite, Platform
 from tests.loopback import serving
 

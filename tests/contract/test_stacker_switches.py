@@ -11,7 +11,8 @@ from connectors.base import Completeness, ReadRequest, Record, Since
 from connectors.errors import ConnectorError
 from connectors.stacker import CONNECTOR
 from connectors.stacker.emulator import create_app
-from connectors.stacker.emulator_store import SWITCHES, Object, Store, decode
+from connectors.stacker.emulator_objects import Object, decode
+from connectors.stacker.emulator_store import SWITCHES, Store
 from connectors.stacker.sink import StackerSink
 from tests.contract.connector_suite import ports, same
 from tests.loopback import serving

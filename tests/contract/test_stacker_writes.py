@@ -9,7 +9,8 @@ from connectors.base import Change, Op, Receipt, Result
 from connectors.errors import ConfigError, CredentialsError, UnreachableError
 from connectors.settings import Ports
 from connectors.stacker import CONNECTOR
-from connectors.stacker.emulator_store import Object, Store
+from connectors.stacker.emulator_objects import Object
+from connectors.stacker.emulator_store import Store
 from connectors.stacker.sink import StackerSink
 from pipelines.ports import SystemRng
 from tests.clock import FakeClock
@@ -149,6 +150,14 @@ def test_an_update_of_nothing_is_missing_and_a_delete_of_nothing_is_done() -> No
         assert updated.result is Result.MISSING
         assert (deleted.result, deleted.reason) == (Result.APPLIED, gone)
     assert held.records[sid]["note"] == "old"
+
+
+def test_a_refused_delete_is_rejected_in_the_platforms_words() -> None:
+    store, held = emptied(delete="refused")
+    with connected(store) as sink:
+        (receipt,) = write(sink, [on_first(held, "delete")])
+    assert (receipt.result, len(held.records)) == (Result.REJECTED, 1)
+    assert "Other records refer to this one" in receipt.reason
 
 
 @pytest.mark.parametrize("path", ["sid", "api_name"])

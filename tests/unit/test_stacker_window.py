@@ -51,11 +51,11 @@ def test_times_with_an_offset_are_compared_as_instants(one: datetime, other: dat
     assert outside(value, Since("t", None, bound)) is not earlier
 
 
-@given(times, st.timedeltas(timedelta(0), timedelta(days=400)))
+@given(times.filter(lambda moment: moment.year < 9998), st.timedeltas(timedelta(0), timedelta(days=400)))
 def test_whatever_is_in_the_window_is_kept(start: datetime, length: timedelta) -> None:
     value = start.isoformat() + "Z"
     assert not outside(value, Since("t", value))
-    if length and start + length < datetime(9999, 12, 31):  # noqa: DTZ001
+    if length:
         assert not outside(value, Since("t", value, (start + length).isoformat() + "Z"))
 
 
