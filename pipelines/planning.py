@@ -48,14 +48,12 @@ def adopted_dataset(spec: SyncSpec) -> Dataset:
     return Dataset(("adopted", spec.name))
 
 
-def plan_sync(engine: Engine, spec: SyncSpec, raw: Batch, *, everything: bool = False, progress: Progress = silent) -> Plan:
+def plan_sync(engine: Engine, spec: SyncSpec, raw: Batch, *, progress: Progress = silent) -> Plan:
     """Make and store the plan for what is staged up to `raw`. Reads the sink; writes nothing but staging.
-
-    `everything` plans for all that is known of the source and reads all of the sink, instead of what is due since the last run.
 
     Raises ConfigError where the spec does not fit the data, and ConnectorError where the sink cannot be read.
     """
-    return _Planning(engine, spec, raw, everything, progress).plan()
+    return _Planning(engine, spec, raw, progress).plan()
 
 
 @dataclass
@@ -63,7 +61,6 @@ class _Planning:
     engine: Engine
     spec: SyncSpec
     raw: Batch
-    everything: bool
     progress: Progress
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -78,7 +75,7 @@ class _Planning:
         staged = engine.staging.batches(raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         self.held = {failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released}
-        position = None if self.everything else engine.ledger.position(spec.name, spec_hash(spec))
+        position = engine.ledger.position(spec.name, spec_hash(spec))
         taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
         seen = self._seen_first()
         fields = known_fields(engine.staging, spec, self.stream)
@@ -105,12 +102,12 @@ class _Planning:
         return None
 
     def _whole_sink(self) -> bool:
-        return self.everything or self.spec.mode == "mirror" or is_full(self.raw)
+        return self.spec.mode == "mirror" or is_full(self.raw)
 
     def _existing(self, seen: Batch | None) -> Observation:
         """What the sink holds: all of it, or as much as this plan needs to see."""
         engine, spec, types = self.engine, self.spec, self.desired.types
-        if spec.compare == "ledger" and not self.everything and len(self.owned) and not engine.ledger.open_writes(spec.name):
+        if spec.compare == "ledger" and len(self.owned) and not engine.ledger.open_writes(spec.name):
             known = remembered(engine, spec, self.stream, types)
             if known is not None and not self._unheard_of(known):
                 return known
