@@ -152,6 +152,16 @@ def test_a_window_without_records_is_believed_only_where_the_filter_lets_in_what
         assert any("everything was read" in reason for reason in certificate.reasons) is (gt == "numeric")
 
 
+def test_a_filter_that_is_ignored_makes_a_full_read_that_says_so() -> None:
+    store = Store(contacts=0, companies=0, orders=0, gt="ignored")
+    held = parts(store)
+    last = max(record["changed"] for record in held.records.values())
+    with connected(store) as sink:
+        records, certificate = read(sink, ReadRequest(since=Since("changed", last)))
+    assert [record["changed"] for record in records] == [last]
+    assert any("is ignored, so everything was read" in reason for reason in certificate.reasons)
+
+
 def test_a_cursor_of_unknown_form_is_read_whole() -> None:
     store = Store(contacts=0, companies=0, orders=0)
     parts(store)

@@ -175,6 +175,14 @@ def test_two_equal_reads_of_a_list_without_order_prove_nothing() -> None:
         assert set(given) <= set(listing.ids)
 
 
+def test_a_list_without_order_is_said_to_be_one_and_read_again_for_what_was_missed() -> None:
+    listing = Listing(names(60), order="shuffled", total="none")
+    given, certificate = read(listing)
+    assert "records come back on later pages: the platform keeps no order" in certificate.reasons
+    assert sum(ask.start == 0 for ask in listing.asked) > 1
+    assert len(given) > 30
+
+
 def test_a_read_by_position_costs_one_record_of_overlap_a_page() -> None:
     for total, requests in (("true", 4), ("none", 5)):
         listing = Listing(names(37), total=total)  # 10 + 3 × 9
