@@ -385,3 +385,12 @@ def test_two_runs_at_once_do_not_both_write(both: World) -> None:
     with both.core.lock("there.people"), pytest.raises(RetryableError, match="in use by another run"):
         run.apply(plan)
     assert both.people() == []
+
+
+def test_a_key_changed_at_the_source_is_recognised_in_an_increment_too(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(23)))
+    spec = both.spec(read={"mode": "incremental", "cursor": "updated_at"})
+    both.run(spec)
+    both.edit_contact("c3@example.com", email="new3@example.com", updated_at="2026-03-01T00:00:00Z")
+    summary = both.run(spec)
+    assert (summary.created, summary.updated, summary.differences, len(both.people())) == (0, 1, 0, 23)

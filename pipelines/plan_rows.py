@@ -1,0 +1,223 @@
+"""Plan rows: what to create, update and delete, from the two sides and what is known of them. Reads staging and the ledger only."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.base import Stream
+from pipelines import changes
+from pipelines.desired import Desired
+from pipelines.diff import Diff
+from pipelines.engine import Engine
+from pipelines.ledger import Match
+from pipelines.observe import Observation
+from pipelines.spec import SyncSpec
+
+Positions = npt.NDArray[np.int64]
+
+CHUNK = 20_000
+REPEATS_UNTIL_NORMALISED = 2
+SAMPLES = 20  # of each op
+
+REFUSED_SCHEMA = pa.schema([(name, pa.string()) for name in ("source_id", "key", "outcome", "field", "reason")])
+
+
+@dataclass
+class PlanRows:
+    """The rows of one plan, made in chunks; what else comes of making them gathers here.
+
+    `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `deletes` whether absence at
+    the source counts. `counts` are the outcomes so far; `refused` the records without a row (REFUSED_SCHEMA); `at` says of
+    each row where its desired row lies (-1 for deletes); `samples` are the first changes of each op.
+    """
+
+    engine: Engine
+    spec: SyncSpec
+    stream: Stream
+    desired: Desired
+    existing: Observation
+    found: Diff
+    owned: Positions
+    held: frozenset[str]
+    deletes: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[pa.Table] = field(default_factory=list)
+    at: list[Positions] = field(default_factory=list)
+
+    def make(self) -> Iterator[pa.RecordBatch]:
+        """Creates, updates, deletes (changes.PLAN_SCHEMA), each by key hash, so that equal inputs give equal plans."""
+        self.refuse("invalid", self.desired.invalid)
+        missing = self._owned_missing()
+        moved = self._moved(missing)
+        yield from self._creates(moved)
+        yield from self._updates(moved)
+        yield from self._deletes(missing, moved)
+
+    def _owned_missing(self) -> Positions:
+        """Sink records that this sync matched before and that are no longer desired."""
+        missing = self.found.missing
+        if not len(self.owned) or not len(missing):
+            return missing[:0]
+        return missing[np.isin(self.existing.hashes_of(missing), self.owned)]
+
+    def _moved(self, missing: Positions) -> dict[int, int]:
+        """Records whose match key changed at the source: desired position → position of the sink record they already are.
+
+        The crosswalk knows them by their source id, so that they are updated and not created a second time.
+        """
+        if not len(missing) or not len(self.found.create):
+            return {}
+        positions: dict[str, int] = {}
+        for chunk in chunks(missing):
+            keys = changes.key_texts(self._existing_rows(chunk), self.spec.match, self.desired.types)
+            positions.update(zip(keys.to_pylist(), chunk.tolist(), strict=True))
+        moved = {}
+        for chunk in chunks(self.found.create):
+            by_source = dict(zip(self._desired_rows(chunk, ["__source_id"])["__source_id"].to_pylist(), chunk.tolist(), strict=True))
+            for match in self.engine.ledger.matches_of_sources(self.spec.name, list(by_source)):
+                if match.key in positions and match.source_id in by_source:
+                    moved[by_source[match.source_id]] = positions[match.key]
+        return moved
+
+    def _creates(self, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
+        create = self.found.create
+        if moved:
+            create = create[~np.isin(create, np.fromiter(moved, np.int64))]
+        if self.spec.mode == "update":
+            self._count("skipped", len(create))
+            return
+        for chunk in chunks(create):
+            rows = self._desired_rows(chunk)
+            if self.held:
+                held = np.array([key in self.held for key in rows["__key"].to_pylist()], bool)
+                self._count("quarantined", int(held.sum()))
+                chunk, rows = chunk[~held], rows.filter(pa.array(~held))
+            yield self._planned(
+                "create",
+                changes.create_rows(rows, match=self.spec.match, types=self.desired.types, nulls=self.spec.writes.nulls),
+                chunk,
+            )
+
+    def _updates(self, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
+        ours = np.concatenate([self.found.differ, np.fromiter(moved.keys(), np.int64, len(moved))])
+        theirs = np.concatenate([self.found.differ_existing, np.fromiter(moved.values(), np.int64, len(moved))])
+        self._conflicting_keys()
+        if self.spec.mode == "insert":
+            self._count("skipped", len(ours) + self.found.same_count)
+            return
+        self._count("unchanged", self.found.same_count)
+        for chunk, other in zip(chunks(ours), chunks(theirs), strict=True):
+            yield self._planned("update", *self._update_chunk(chunk, other))
+
+    def _update_chunk(self, ours: Positions, theirs: Positions) -> tuple[pa.RecordBatch, Positions]:
+        spec, desired = self.spec, self._desired_rows(ours)
+        matches = {match.key: match for match in self.engine.ledger.matches(spec.name, desired["__key"].to_pylist())}
+        known = [matches.get(key) for key in desired["__key"].to_pylist()]
+        found = changes.update_rows(
+            desired,
+            self._existing_rows(theirs),
+            pa.array([match.applied if match else None for match in known], pa.string()),
+            match=spec.match,
+            types=self.desired.types,
+            id_field=self.stream.id_field,
+            nulls=spec.writes.nulls,
+            existing_policy=spec.writes.existing,
+            drift=spec.drift,
+            write_only=self.stream.write_only,
+        )
+        self._count("unchanged", len(found.unchanged))
+        if found.conflicts.num_rows:
+            self._refuse_rows("conflict", desired, found.conflicts)
+        stuck = self._normalised(found, known)
+        return found.rows.filter(pa.array(~stuck)), ours[found.positions[~stuck]]
+
+    def _normalised(self, found: changes.Updates, known: list[Match | None]) -> npt.NDArray[np.bool_]:
+        """Rows that were written twice just so and still read back otherwise: the sink has its own form of them."""
+        stuck = np.zeros(found.rows.num_rows, bool)
+        for number, (place, row) in enumerate(zip(found.positions.tolist(), found.rows.column("fingerprint").to_pylist(), strict=True)):
+            match = known[place]
+            stuck[number] = match is not None and match.repeats >= REPEATS_UNTIL_NORMALISED and match.fingerprint == row
+        if stuck.any():
+            fields = sorted({name for names in found.rows.filter(pa.array(stuck))["fields"].to_pylist() for name in names})
+            self._count("unchanged", int(stuck.sum()))
+            self.warnings.append(
+                f"{int(stuck.sum())} records keep reading back otherwise in {', '.join(fields)}: normalised by the sink, left alone"
+            )
+        return stuck
+
+    def _deletes(self, missing: Positions, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
+        if not self.deletes:
+            return
+        gone = missing[~np.isin(missing, np.fromiter(moved.values(), np.int64, len(moved)))]
+        kept = self._still_at_the_source()
+        for chunk in chunks(gone):
+            rows = self._existing_rows(chunk)
+            if kept:
+                keys = changes.key_texts(rows, self.spec.match, self.desired.types).to_pylist()
+                chosen = np.array([key not in kept for key in keys], bool)
+                chunk, rows = chunk[chosen], rows.filter(pa.array(chosen))
+            planned = changes.delete_rows(rows, match=self.spec.match, types=self.desired.types, id_field=self.stream.id_field)
+            yield self._planned("delete", planned, np.full(len(chunk), -1, np.int64))
+
+    def _still_at_the_source(self) -> set[str]:
+        """Keys of sink records whose source record exists but is invalid: present, therefore never deleted."""
+        invalid = self.desired.invalid
+        keys = {key for key in invalid["key"].to_pylist() if key}
+        ids = [source_id for source_id in invalid["source_id"].to_pylist() if source_id]
+        return keys | {match.key for match in self.engine.ledger.matches_of_sources(self.spec.name, ids)}
+
+    def _planned(self, op: str, rows: pa.RecordBatch, at: Positions) -> pa.RecordBatch:
+        self._count(op, rows.num_rows)
+        self.at.append(at)
+        wanted = SAMPLES - sum(sample["op"] == op for sample in self.samples)
+        if wanted > 0:
+            self.samples += [_sample(row) for row in rows.slice(0, wanted).to_pylist()]
+        return rows
+
+    def _conflicting_keys(self) -> None:
+        """Desired records whose key several sink records have: none of them can be told to be the right one."""
+        if len(self.found.conflict):
+            rows = self._desired_rows(self.found.conflict, ["__source_id", "__key"])
+            why = f"several records of {self.spec.target} have this match key; merge them there, or match on more fields"
+            count = rows.num_rows
+            self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], [", ".join(self.spec.match)] * count, [why] * count))
+
+    def _refuse_rows(self, outcome: str, desired: pa.Table, conflicts: pa.RecordBatch) -> None:
+        rows = desired.select(["__source_id", "__key"]).take(conflicts["position"])
+        self.refuse(outcome, _refusals(rows["__source_id"], rows["__key"], conflicts["field"], conflicts["reason"]))
+
+    def refuse(self, outcome: str, rows: pa.Table) -> None:
+        """Rows of source_id, key, field, reason that get no write."""
+        self._count({"conflict": "conflicts"}.get(outcome, outcome), rows.num_rows)
+        outcomes = pa.array([outcome] * rows.num_rows, pa.string())
+        self.refused.append(pa.table([rows["source_id"], rows["key"], outcomes, rows["field"], rows["reason"]], schema=REFUSED_SCHEMA))
+
+    def _desired_rows(self, positions: Positions, columns: list[str] | None = None) -> pa.Table:
+        return self.engine.staging.take(self.desired.batch, positions, columns)
+
+    def _existing_rows(self, positions: Positions) -> pa.Table:
+        return self.engine.staging.take(self.existing.batch, positions)
+
+    def _count(self, outcome: str, count: int) -> None:
+        self.counts[outcome] = self.counts.get(outcome, 0) + count
+
+
+def chunks(positions: Positions) -> list[Positions]:
+    return [positions[at : at + CHUNK] for at in range(0, len(positions), CHUNK)]
+
+
+def _refusals(source_ids: Any, keys: Any, fields: Any, reasons: Any) -> pa.Table:
+    return pa.table({"source_id": source_ids, "key": keys, "field": fields, "reason": reasons})
+
+
+def _sample(row: dict[str, Any]) -> dict[str, Any]:
+    """One change as `plan --json` shows it: its op, key and, of each field, before and after."""
+    before, after = (json.loads(row[name]) if row[name] else {} for name in ("before", "after"))
+    return {"op": row["op"], "key": json.loads(row["key"]), "before": before, "after": after}
