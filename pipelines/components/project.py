@@ -15,7 +15,7 @@ import dagster as dg
 
 from connectors.errors import ConfigError
 from pipelines.components.names import plain, raw_key, remote_key
-from pipelines.components.session import RESOURCE, open_session
+from pipelines.components.session import RESOURCE, Session, open_session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import broken_sync_defs, build_sync_defs
 from pipelines.runtime import Runtime, open_runtime
@@ -107,12 +107,15 @@ def current_project(start: Path) -> Project:
     return _loading.get() or Project(open_runtime(start=start))
 
 
-def project_defs(runtime: Runtime) -> dg.Definitions:
-    """Everything of the project. Raises ConfigError only where connections.yaml itself cannot be read."""
+def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definitions:
+    """Everything of the project. Raises ConfigError only where connections.yaml itself cannot be read.
+
+    With `session`, steps use that instead of opening the project themselves.
+    """
     project = Project(runtime)
     runtime.connections  # noqa: B018 (read now, so that its error is the only one)
     with _loaded_as(project):
-        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), _settings())
+        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
     return defs
 
@@ -134,9 +137,9 @@ def _package_folder() -> Path:
     return Path(next(iter(defs.__path__)))
 
 
-def _settings() -> dg.Definitions:
+def _settings(session: Session | None) -> dg.Definitions:
     """One process per run: starting a process for each step would take longer than most steps."""
-    return dg.Definitions(resources={RESOURCE: open_session}, executor=dg.in_process_executor)
+    return dg.Definitions(resources={RESOURCE: session or open_session}, executor=dg.in_process_executor)
 
 
 @contextmanager

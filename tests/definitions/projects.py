@@ -3,19 +3,22 @@
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 
+from connectors.base import Clock
 from connectors.robostack.emulator import create_app as robostack_app
 from connectors.robostack.emulator_store import Store as RobostackStore
+from connectors.settings import Ports
 from connectors.stacker.emulator import create_app as stacker_app
 from connectors.stacker.emulator_store import Store as StackerStore
 from pipelines.components.project import project_defs
 from pipelines.components.session import Session
+from pipelines.ports import SystemRng
 from pipelines.runtime import Runtime, open_runtime
 from tests.loopback import serving
 
@@ -30,6 +33,10 @@ class Project:
     folder: Path
     environ: Mapping[str, str]
 
+    def away(self, variable: str) -> "Project":
+        """The same project when the platform at that variable cannot be reached."""
+        return replace(self, environ={**self.environ, variable: NOWHERE[variable]})
+
     def write(self, sync: str, attributes: Mapping[str, Any] | str) -> Path:
         """Write a sync's file: its attributes, or the whole text."""
         file = self.folder / "pipelines" / "defs" / sync / "defs.yaml"
@@ -38,27 +45,30 @@ class Project:
         file.write_text(attributes if isinstance(attributes, str) else yaml.safe_dump(whole, sort_keys=False))
         return file
 
-    def runtime(self) -> Runtime:
+    def runtime(self, clock: Clock | None = None) -> Runtime:
         """A runtime of this project; the caller closes it."""
-        return open_runtime(dict(self.environ), self.folder)
+        return open_runtime(dict(self.environ), self.folder, ports=Ports(clock, SystemRng()) if clock else None)
 
     def defs(self) -> dg.Definitions:
         """What Dagster loads."""
         return project_defs(self.runtime())
 
-    def run(self, sync: str, instance: dg.DagsterInstance, config: dg.RunConfig | None = None, **chosen: Any) -> dg.ExecuteInProcessResult:
-        """Run the sync's job here; a step that fails is not raised."""
-        return self.execute(self.defs().resolve_job_def(sync), instance, config, **chosen)
-
-    def execute(
-        self, job: dg.JobDefinition, instance: dg.DagsterInstance, config: dg.RunConfig | None = None, **chosen: Any
+    def run(
+        self,
+        job: str | None,
+        instance: dg.DagsterInstance,
+        config: dg.RunConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        **chosen: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Run a job here over a runtime of this project."""
+        """Run a sync's job here, or everything (None). A step that fails is not raised."""
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         settings = {**(config.to_config_dict() if config else {}), **quiet}
-        with self.runtime() as runtime:
-            session = {"crossdock": Session(runtime)}
-            return job.execute_in_process(run_config=settings, instance=instance, resources=session, raise_on_error=False, **chosen)
+        with self.runtime(clock) as runtime:
+            defs = project_defs(runtime, Session(runtime))
+            found = defs.resolve_implicit_global_asset_job_def() if job is None else defs.resolve_job_def(job)
+            return found.execute_in_process(run_config=settings, instance=instance, raise_on_error=False, **chosen)
 
 
 def new_project(folder: Path, *, shipped: bool = True, **environ: str) -> Project:

@@ -171,9 +171,8 @@ def test_a_broken_sync_is_an_asset_that_says_why_and_hides_no_other(project: Pro
 
 def test_a_broken_sync_that_is_run_fails_with_its_sentence(project: Project) -> None:
     project.write("broken_one", {"from": "stacker_demo.contacts", "to": "nowhere.people", "match": ["email"]})
-    defs = project.defs()
     with dg.DagsterInstance.ephemeral() as instance:
-        result = project.execute(defs.resolve_implicit_global_asset_job_def(), instance, asset_selection=[applied_key("broken_one")])
+        result = project.run(None, instance, asset_selection=[applied_key("broken_one")])
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "there is no connection 'nowhere'" in str(failure.event_specific_data)
 
