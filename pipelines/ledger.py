@@ -8,9 +8,8 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,172 +21,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from connectors.base import Clock
 from connectors.errors import ConfigError
+from pipelines import ledger_tables as tables
+from pipelines.ledger_records import OPEN, Failure, Match, Run, State, Write
 
-SCHEMA_VERSION = 1
-
-_metadata = sa.MetaData()
-_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-_meta = sa.Table("crossdock_meta", _metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False))
-
-_runs = sa.Table(
-    "crossdock_runs",
-    _metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("sync", sa.Text, nullable=False, index=True),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("started_at", sa.Text, nullable=False),
-    sa.Column("finished_at", sa.Text),
-    sa.Column("spec_hash", sa.Text),
-    sa.Column("summary", sa.Text, nullable=False, server_default="{}"),
-)
-
-_writes = sa.Table(
-    "crossdock_writes",
-    _metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("seq", _big, primary_key=True),
-    sa.Column("sync", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("source_id", sa.Text),
-    sa.Column("op", sa.Text, nullable=False),
-    sa.Column("sink_id", sa.Text),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("intent_at", sa.Text, nullable=False),
-    sa.Column("before", sa.Text),
-    sa.Column("after", sa.Text),
-    sa.Column("fingerprint", _big),
-    sa.Column("reason", sa.Text, nullable=False, server_default=""),
-    sa.Column("settled_at", sa.Text),
-    sa.Index("crossdock_writes_key", "sync", "key"),
-    sa.Index("crossdock_writes_open", "sync", "state"),
-)
-
-_crosswalk = sa.Table(
-    "crossdock_crosswalk",
-    _metadata,
-    sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("key_hash", _big, nullable=False),
-    sa.Column("source_id", sa.Text),
-    sa.Column("sink_id", sa.Text, nullable=False),
-    sa.Column("applied", sa.Text),
-    sa.Column("fingerprint", _big),
-    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("updated_at", sa.Text, nullable=False),
-    sa.Index("crossdock_crosswalk_source", "sync", "source_id"),
-)
-
-_failures = sa.Table(
-    "crossdock_failures",
-    _metadata,
-    sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("source_id", sa.Text, primary_key=True),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("field", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("op", sa.Text),
-    sa.Column("request", sa.Text),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("released", sa.Boolean, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("first_seen", sa.Text, nullable=False),
-    sa.Column("last_seen", sa.Text, nullable=False),
-)
-
-_positions = sa.Table(
-    "crossdock_positions",
-    _metadata,
-    sa.Column("sync", sa.Text, primary_key=True),
-    sa.Column("spec_hash", sa.Text, nullable=False),
-    sa.Column("batch_id", sa.Text, nullable=False),
-    sa.Column("updated_at", sa.Text, nullable=False),
-)
-
-
-class State(StrEnum):
-    """Where one write stands."""
-
-    IN_FLIGHT = "in_flight"
-    ACCEPTED = "accepted"  # the call succeeded; which record is which is still to be read back
-    CONFIRMED = "confirmed"
-    REFUSED = "refused"  # its whole call was; whether nothing of it happened is still to be looked at
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
-    CONFLICT = "conflict"  # the record changed or went away in the sink meanwhile
-    NOT_APPLIED = "not_applied"
-    QUARANTINED = "quarantined"
-    SUPERSEDED = "superseded"  # its outcome was never seen; a later plan started from what the sink shows
-
-
-OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.REFUSED, State.UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Write:
-    """One record's write. `key`, `before`, `after` are JSON text; `sink_id` is JSON text of the platform's id."""
-
-    run_id: str
-    seq: int
-    sync: str
-    key: str
-    source_id: str | None
-    op: str
-    sink_id: str | None
-    state: State
-    attempt: int
-    intent_at: datetime
-    before: str | None
-    after: str | None
-    fingerprint: int | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Match:
-    """One row of the crosswalk: this record here is that record there. `applied` is JSON text of what we last know we wrote."""
-
-    key: str
-    key_hash: int
-    source_id: str | None
-    sink_id: str
-    applied: str | None = None
-    fingerprint: int | None = None
-    repeats: int = 0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A record that was not delivered and stays pending. `released`: a person allowed it to be tried again."""
-
-    key: str
-    source_id: str
-    outcome: str
-    reason: str
-    field: str = ""
-    op: str | None = None
-    request: str | None = None
-    attempts: int = 1
-    released: bool = False
-    run_id: str = ""
-    first_seen: str = ""
-    last_seen: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a sync. `summary` is what `run --json` printed, or what is known so far."""
-
-    run_id: str
-    sync: str
-    status: str
-    started_at: str
-    finished_at: str | None
-    spec_hash: str | None
-    summary: Mapping[str, Any]
+__all__ = ["OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
 
 
 class Ledger:
@@ -201,15 +38,17 @@ class Ledger:
         self._prepare()
 
     def _prepare(self) -> None:
-        _metadata.create_all(self._engine)
+        tables.metadata.create_all(self._engine)
         with self._begin() as connection:
             connection.execute(
-                self._insert(_meta).values(name="schema_version", value=str(SCHEMA_VERSION)).on_conflict_do_nothing(index_elements=["name"])
+                self._insert(tables.meta)
+                .values(name="schema_version", value=str(tables.SCHEMA_VERSION))
+                .on_conflict_do_nothing(index_elements=["name"])
             )
-            found = int(connection.execute(sa.select(_meta.c.value).where(_meta.c.name == "schema_version")).scalar_one())
-        if found > SCHEMA_VERSION:
+            found = int(connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")).scalar_one())
+        if found > tables.SCHEMA_VERSION:
             raise ConfigError(
-                f"the ledger has schema version {found}, this Crossdock knows {SCHEMA_VERSION}: "
+                f"the ledger has schema version {found}, this Crossdock knows {tables.SCHEMA_VERSION}: "
                 "upgrade Crossdock, or point CROSSDOCK_LEDGER at another database"
             )
 
@@ -235,32 +74,32 @@ class Ledger:
         """Record that a run started. Repeating it for the same run changes nothing."""
         row = {"run_id": run_id, "sync": sync, "status": "running", "started_at": self._now(), "spec_hash": spec_hash, "summary": "{}"}
         with self._begin() as connection:
-            connection.execute(self._insert(_runs).values(row).on_conflict_do_nothing(index_elements=["run_id"]))
+            connection.execute(self._insert(tables.runs).values(row).on_conflict_do_nothing(index_elements=["run_id"]))
 
     def note_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's summary (values replace those of the same name)."""
         with self._begin() as connection:
-            found = connection.execute(sa.select(_runs.c.summary).where(_runs.c.run_id == run_id)).scalar_one()
+            found = connection.execute(sa.select(tables.runs.c.summary).where(tables.runs.c.run_id == run_id)).scalar_one()
             merged = {**json.loads(found), **facts}
-            connection.execute(sa.update(_runs).where(_runs.c.run_id == run_id).values(summary=json.dumps(merged)))
+            connection.execute(sa.update(tables.runs).where(tables.runs.c.run_id == run_id).values(summary=json.dumps(merged)))
 
     def finish_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         """Record how a run ended; `summary` joins what was noted before."""
         self.note_run(run_id, summary)
         with self._begin() as connection:
-            connection.execute(sa.update(_runs).where(_runs.c.run_id == run_id).values(status=status, finished_at=self._now()))
+            connection.execute(sa.update(tables.runs).where(tables.runs.c.run_id == run_id).values(status=status, finished_at=self._now()))
 
     def run(self, run_id: str) -> Run | None:
         """The run of that id, or None."""
         with self._begin() as connection:
-            row = connection.execute(sa.select(_runs).where(_runs.c.run_id == run_id)).mappings().first()
+            row = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().first()
         return _run(row) if row else None
 
     def runs(self, sync: str | None = None, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
-        query = sa.select(_runs).order_by(_runs.c.started_at.desc(), _runs.c.run_id.desc()).limit(limit)
+        query = sa.select(tables.runs).order_by(tables.runs.c.started_at.desc(), tables.runs.c.run_id.desc()).limit(limit)
         if sync is not None:
-            query = query.where(_runs.c.sync == sync)
+            query = query.where(tables.runs.c.sync == sync)
         with self._begin() as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
@@ -270,7 +109,7 @@ class Ledger:
         """Make intents durable. Only when this returned may they be sent."""
         rows = [{**vars(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
         with self._begin() as connection:
-            self._upsert(connection, _writes, rows)
+            self._upsert(connection, tables.writes, rows)
 
     def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
         """Record what came of writes: (seq, state, sink id as JSON text or None to keep it, reason) each."""
@@ -278,11 +117,11 @@ class Ledger:
             return
         now = self._now()
         statement = (
-            sa.update(_writes)
-            .where(_writes.c.run_id == sa.bindparam("b_run"), _writes.c.seq == sa.bindparam("b_seq"))
+            sa.update(tables.writes)
+            .where(tables.writes.c.run_id == sa.bindparam("b_run"), tables.writes.c.seq == sa.bindparam("b_seq"))
             .values(
                 state=sa.bindparam("b_state"),
-                sink_id=sa.func.coalesce(sa.bindparam("b_sink", type_=sa.Text), _writes.c.sink_id),
+                sink_id=sa.func.coalesce(sa.bindparam("b_sink", type_=sa.Text), tables.writes.c.sink_id),
                 reason=sa.bindparam("b_reason"),
                 settled_at=sa.bindparam("b_now"),
             )
@@ -297,9 +136,9 @@ class Ledger:
     def open_writes(self, sync: str) -> list[Write]:
         """Writes of any run of this sync whose outcome is not known, oldest first."""
         query = (
-            sa.select(_writes)
-            .where(_writes.c.sync == sync, _writes.c.state.in_([state.value for state in OPEN]))
-            .order_by(_writes.c.intent_at, _writes.c.seq)
+            sa.select(tables.writes)
+            .where(tables.writes.c.sync == sync, tables.writes.c.state.in_([state.value for state in OPEN]))
+            .order_by(tables.writes.c.intent_at, tables.writes.c.seq)
         )
         with self._begin() as connection:
             return [_write(row) for row in connection.execute(query).mappings()]
@@ -308,9 +147,14 @@ class Ledger:
         """The writes of one run in the order of their seq, in bounded memory."""
         last = -1
         while True:
-            query = sa.select(_writes).where(_writes.c.run_id == run_id, _writes.c.seq > last).order_by(_writes.c.seq).limit(5000)
+            query = (
+                sa.select(tables.writes)
+                .where(tables.writes.c.run_id == run_id, tables.writes.c.seq > last)
+                .order_by(tables.writes.c.seq)
+                .limit(5000)
+            )
             if states is not None:
-                query = query.where(_writes.c.state.in_([state.value for state in states]))
+                query = query.where(tables.writes.c.state.in_([state.value for state in states]))
             with self._begin() as connection:
                 rows = [_write(row) for row in connection.execute(query).mappings()]
             if not rows:
@@ -320,14 +164,14 @@ class Ledger:
 
     def write_counts(self, run_id: str) -> dict[tuple[str, State], int]:
         """How many writes of a run stand where, by op and state."""
-        query = sa.select(_writes.c.op, _writes.c.state, sa.func.count()).where(_writes.c.run_id == run_id)
+        query = sa.select(tables.writes.c.op, tables.writes.c.state, sa.func.count()).where(tables.writes.c.run_id == run_id)
         with self._begin() as connection:
-            rows = connection.execute(query.group_by(_writes.c.op, _writes.c.state)).all()
+            rows = connection.execute(query.group_by(tables.writes.c.op, tables.writes.c.state)).all()
         return {(op, State(state)): count for op, state, count in rows}
 
     def history(self, sync: str, key: str) -> list[tuple[Write, str | None]]:
         """Every write of one record across runs, oldest first, each with the time it was settled."""
-        query = sa.select(_writes).where(_writes.c.sync == sync, _writes.c.key == key).order_by(_writes.c.intent_at)
+        query = sa.select(tables.writes).where(tables.writes.c.sync == sync, tables.writes.c.key == key).order_by(tables.writes.c.intent_at)
         with self._begin() as connection:
             return [(_write(row), row["settled_at"]) for row in connection.execute(query).mappings()]
 
@@ -339,27 +183,32 @@ class Ledger:
         for chunk in _chunks(matches, 5000):
             rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **vars(match)} for match in chunk]
             with self._begin() as connection:
-                self._upsert(connection, _crosswalk, rows)
+                self._upsert(connection, tables.crosswalk, rows)
 
     def drop_matches(self, sync: str, keys: Iterable[str]) -> None:
         """Forget records that are no longer in the sink."""
         for chunk in _chunks(keys, 500):
             with self._begin() as connection:
-                connection.execute(sa.delete(_crosswalk).where(_crosswalk.c.sync == sync, _crosswalk.c.key.in_(chunk)))
+                connection.execute(sa.delete(tables.crosswalk).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key.in_(chunk)))
 
     def matches(self, sync: str, keys: Sequence[str] | None = None) -> Iterator[Match]:
         """Crosswalk rows of these keys, or of all, in bounded memory."""
-        columns = [_crosswalk.c[name] for name in Match.__dataclass_fields__]
+        columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
         if keys is not None:
             for chunk in _chunks(keys, 500):
-                query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.key.in_(chunk))
+                query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key.in_(chunk))
                 with self._begin() as connection:
                     rows = connection.execute(query).all()
                 yield from (Match(*row) for row in rows)
             return
         last = ""
         while True:
-            query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.key > last).order_by(_crosswalk.c.key).limit(20000)
+            query = (
+                sa.select(*columns)
+                .where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key > last)
+                .order_by(tables.crosswalk.c.key)
+                .limit(20000)
+            )
             with self._begin() as connection:
                 rows = connection.execute(query).all()
             if not rows:
@@ -369,16 +218,16 @@ class Ledger:
 
     def matches_of_sources(self, sync: str, source_ids: Sequence[str]) -> Iterator[Match]:
         """Crosswalk rows of these source records."""
-        columns = [_crosswalk.c[name] for name in Match.__dataclass_fields__]
+        columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
         for chunk in _chunks(source_ids, 500):
-            query = sa.select(*columns).where(_crosswalk.c.sync == sync, _crosswalk.c.source_id.in_(chunk))
+            query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.source_id.in_(chunk))
             with self._begin() as connection:
                 rows = connection.execute(query).all()
             yield from (Match(*row) for row in rows)
 
     def match_hashes(self, sync: str) -> npt.NDArray[np.int64]:
         """The key hashes of every crosswalk row of the sync, sorted: what this sync owns."""
-        query = sa.select(_crosswalk.c.key_hash).where(_crosswalk.c.sync == sync)
+        query = sa.select(tables.crosswalk.c.key_hash).where(tables.crosswalk.c.sync == sync)
         with self._begin() as connection:
             hashes = np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
         hashes.sort()
@@ -402,12 +251,12 @@ class Ledger:
                 }
                 for failure in {(failure.key, failure.source_id): failure for failure in chunk}.values()
             ]
-            statement = self._insert(_failures)
+            statement = self._insert(tables.failures)
             changed = {
                 name: statement.excluded[name]
                 for name in ("outcome", "field", "reason", "op", "request", "run_id", "last_seen", "released")
             }
-            changed["attempts"] = _failures.c.attempts + 1
+            changed["attempts"] = tables.failures.c.attempts + 1
             with self._begin() as connection:
                 connection.execute(
                     statement.on_conflict_do_update(index_elements=["sync", "key", "source_id"], set_=changed),
@@ -418,43 +267,47 @@ class Ledger:
         """Forget failures by (key, source id): delivered, gone, or dismissed. Gives how many there were."""
         dropped = 0
         for chunk in _chunks(pairs, 300):
-            condition = sa.tuple_(_failures.c.key, _failures.c.source_id).in_(chunk)
+            condition = sa.tuple_(tables.failures.c.key, tables.failures.c.source_id).in_(chunk)
             with self._begin() as connection:
-                dropped += connection.execute(sa.delete(_failures).where(_failures.c.sync == sync, condition)).rowcount
+                dropped += connection.execute(sa.delete(tables.failures).where(tables.failures.c.sync == sync, condition)).rowcount
         return dropped
 
     def drop_failures_before(self, sync: str, run_id: str) -> int:
         """Forget failures that this run did not see again: what it looked at was delivered, is gone, or never was. Gives how many."""
-        statement = sa.delete(_failures).where(_failures.c.sync == sync, _failures.c.run_id != run_id)
+        statement = sa.delete(tables.failures).where(tables.failures.c.sync == sync, tables.failures.c.run_id != run_id)
         with self._begin() as connection:
             return connection.execute(statement).rowcount
 
     def release_failures(self, sync: str, keys: Sequence[str] | None = None) -> int:
         """Allow pending records to be tried again, quarantined ones too. Gives how many."""
-        statement = sa.update(_failures).where(_failures.c.sync == sync).values(released=True)
+        statement = sa.update(tables.failures).where(tables.failures.c.sync == sync).values(released=True)
         if keys is not None:
-            statement = statement.where(_failures.c.key.in_(keys))
+            statement = statement.where(tables.failures.c.key.in_(keys))
         with self._begin() as connection:
             return connection.execute(statement).rowcount
 
     def failures(self, sync: str, limit: int | None = None) -> list[Failure]:
         """Pending records, the longest pending first."""
         names = list(Failure.__dataclass_fields__)
-        query = sa.select(*[_failures.c[name] for name in names]).where(_failures.c.sync == sync)
-        query = query.order_by(_failures.c.first_seen, _failures.c.key).limit(limit)
+        query = sa.select(*[tables.failures.c[name] for name in names]).where(tables.failures.c.sync == sync)
+        query = query.order_by(tables.failures.c.first_seen, tables.failures.c.key).limit(limit)
         with self._begin() as connection:
             return [Failure(*row) for row in connection.execute(query)]
 
     def failure_count(self, sync: str) -> int:
         """How many records are pending."""
         with self._begin() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(_failures).where(_failures.c.sync == sync)).scalar_one())
+            return int(
+                connection.execute(
+                    sa.select(sa.func.count()).select_from(tables.failures).where(tables.failures.c.sync == sync)
+                ).scalar_one()
+            )
 
     # positions
 
     def position(self, sync: str, spec_hash: str) -> str | None:
         """The id of the last staged batch this sync took in full, or None (also when its spec changed since)."""
-        query = sa.select(_positions.c.batch_id).where(_positions.c.sync == sync, _positions.c.spec_hash == spec_hash)
+        query = sa.select(tables.positions.c.batch_id).where(tables.positions.c.sync == sync, tables.positions.c.spec_hash == spec_hash)
         with self._begin() as connection:
             found: str | None = connection.execute(query).scalar()
         return found
@@ -464,14 +317,14 @@ class Ledger:
         with self._begin() as connection:
             self._upsert(
                 connection,
-                _positions,
+                tables.positions,
                 [{"sync": sync, "spec_hash": spec_hash, "batch_id": batch_id, "updated_at": self._now()}],
             )
 
     def set_schema_version(self, version: int) -> None:
         """Mark the ledger as written by that version of the schema (migrations end with this)."""
         with self._begin() as connection:
-            connection.execute(sa.update(_meta).where(_meta.c.name == "schema_version").values(value=str(version)))
+            connection.execute(sa.update(tables.meta).where(tables.meta.c.name == "schema_version").values(value=str(version)))
 
     def close(self) -> None:
         """Give back connections."""

@@ -84,7 +84,9 @@ def test_writes_are_counted_by_op_and_state(ledger: Ledger) -> None:
 
 
 def test_the_crosswalk_gives_what_was_put_and_only_of_its_sync(ledger: Ledger) -> None:
-    rows = [Match(key=f'["k{n}"]', key_hash=n - 50, source_id=f"src{n}", sink_id=str(n), applied='{"a":1}', fingerprint=n) for n in range(100)]
+    rows = [
+        Match(key=f'["k{n}"]', key_hash=n - 50, source_id=f"src{n}", sink_id=str(n), applied='{"a":1}', fingerprint=n) for n in range(100)
+    ]
     ledger.put_matches("s", "r1", rows)
     ledger.put_matches("other", "r1", rows[:3])
     assert sorted(ledger.matches("s"), key=lambda match: match.key_hash) == rows
@@ -152,7 +154,7 @@ def test_a_run_keeps_the_facts_of_its_steps(ledger: Ledger) -> None:
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str) -> None:
     ledger.set_schema_version(99)
-    with pytest.raises(ConfigError, match="schema version 99.*upgrade Crossdock"):
+    with pytest.raises(ConfigError, match=r"schema version 99.*upgrade Crossdock"):
         open_ledger(url, CLOCK)
 
 

@@ -1,0 +1,87 @@
+"""The ledger's tables, for SQLite and Postgres alike, and the version they are at. Pure."""
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+meta = sa.Table("crossdock_meta", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+
+runs = sa.Table(
+    "crossdock_runs",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False, index=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Text, nullable=False),
+    sa.Column("finished_at", sa.Text),
+    sa.Column("spec_hash", sa.Text),
+    sa.Column("summary", sa.Text, nullable=False, server_default="{}"),
+)
+
+writes = sa.Table(
+    "crossdock_writes",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("seq", _big, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("source_id", sa.Text),
+    sa.Column("op", sa.Text, nullable=False),
+    sa.Column("sink_id", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("intent_at", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Column("fingerprint", _big),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("settled_at", sa.Text),
+    sa.Index("crossdock_writes_key", "sync", "key"),
+    sa.Index("crossdock_writes_open", "sync", "state"),
+)
+
+crosswalk = sa.Table(
+    "crossdock_crosswalk",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key_hash", _big, nullable=False),
+    sa.Column("source_id", sa.Text),
+    sa.Column("sink_id", sa.Text, nullable=False),
+    sa.Column("applied", sa.Text),
+    sa.Column("fingerprint", _big),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Text, nullable=False),
+    sa.Index("crossdock_crosswalk_source", "sync", "source_id"),
+)
+
+failures = sa.Table(
+    "crossdock_failures",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("source_id", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("op", sa.Text),
+    sa.Column("request", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("released", sa.Boolean, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("first_seen", sa.Text, nullable=False),
+    sa.Column("last_seen", sa.Text, nullable=False),
+)
+
+positions = sa.Table(
+    "crossdock_positions",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("spec_hash", sa.Text, nullable=False),
+    sa.Column("batch_id", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Text, nullable=False),
+)
