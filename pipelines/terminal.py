@@ -13,6 +13,7 @@ from rich.text import Text
 __all__ = ["Screen", "screen", "show_on", "shown", "style_of", "visible"]
 
 _LABEL = 10  # letters of the labels that facts stand beside
+_NARROWEST = 8  # columns are not cut below this
 _UNCUT = 1_000_000  # the width of a pipe: whoever reads it cuts for himself
 _STYLES = {
     "created": "green",
@@ -120,6 +121,10 @@ class Screen:
         """What went wrong, on standard error; with `as_json` too, where a person may still look."""
         _print(self._err, _assembled([("error: ", "bold red"), visible(sentence)], 0), cut=False)
 
+    def fits(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> bool:
+        """Whether a table of these cells is shown without cutting any."""
+        return sum(_widths(columns, rows)) + 2 * (len(columns) - 1) + indent <= self._out.width
+
     def trace(self, text: str) -> None:
         """A traceback, as it is, on standard error."""
         self._err.file.write(text)
@@ -133,9 +138,9 @@ class Screen:
         if self.as_json or not rows:
             return
         cells = [[cell if isinstance(cell, str) else shown(cell) for cell in row] for row in rows]
-        widths = [max(cell_len(column), *(cell_len(row[at]) for row in cells)) for at, column in enumerate(columns)]
+        widths = _widths(columns, cells)
         room = self._out.width - indent - 2 * (len(columns) - 1)
-        while sum(widths) > room and max(widths) > 8:
+        while sum(widths) > room and max(widths) > _NARROWEST:
             widest = max(range(len(widths)), key=widths.__getitem__)
             widths[widest] -= max(1, min(sum(widths) - room, widths[widest] - _second(widths)))
         head = [
@@ -207,10 +212,16 @@ def _fitted(cell: str, width: int, right: bool) -> str:
     return " " * (width - length) + cell if right else cell + " " * (width - length)
 
 
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max([cell_len(column), *(cell_len(row[at]) for row in rows)]) for at, column in enumerate(columns)]
+
+
 def _second(widths: Sequence[int]) -> int:
-    """The second largest width, but at least 8: what the largest may shrink to before others do."""
+    """The second largest width, but at least the narrowest: what the largest may shrink to before others do."""
     largest = sorted(widths)[-2:]
-    return max(8, largest[0] - 1 if len(largest) == 2 and largest[0] == largest[1] else largest[0] if len(largest) == 2 else 8)
+    if len(largest) < 2:
+        return _NARROWEST
+    return max(_NARROWEST, largest[0] - (1 if largest[0] == largest[1] else 0))
 
 
 def _written_out(character: str) -> str:

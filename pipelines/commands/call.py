@@ -160,7 +160,13 @@ def _list(connection: str, operations: "Sequence[Operation]") -> None:
         out.answer({"connection": connection, "operations": told})
         return
     rows = [[one.name + (" !" if one.dangerous else ""), one.method, one.path, one.delivery.value, one.summary] for one in operations]
-    out.table(["operation", "method", "path", "class", "what it does"], rows)
+    heads = ["operation", "method", "path", "class", "what it does"]
+    if out.fits(heads, rows):
+        out.table(heads, rows)
+    else:
+        for name, method, path, delivery, summary in rows:
+            out.line((f"{name:<24}", "bold"), f"{delivery:<6} {summary}")
+            out.line(" " * 24, (f"{method:<6} {path}", "dim"))
     out.line()
     out.paragraph("read changes nothing; E1 may be repeated; E2 may not, but can be looked up; E3 happens at most once; ! can destroy.")
     out.line(f"Call one: crossdock call {connection} {operations[0].name} NAME=VALUE…")

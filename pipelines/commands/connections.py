@@ -218,7 +218,7 @@ def _abilities(one: dict[str, Any]) -> str:
 def _reading(one: dict[str, Any]) -> str:
     facts = one["read"]
     size = f"pages of {facts['page_size']}" if facts["page_size"] else "a single answer"
-    since = {True: ", since a cursor", None: ", perhaps since a cursor", False: ""}[facts["since"]]
+    since = {True: ", by cursor", None: ", perhaps by cursor", False: ""}[facts["since"]]
     return size + since
 
 

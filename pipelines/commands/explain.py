@@ -70,10 +70,11 @@ def _not_found(project: "Runtime", sync: str, typed: list[str]) -> str:
 def _life(
     sync: str, key: str, match: "Match | None", history: "list[tuple[Write, str | None]]", pending: "list[Failure]"
 ) -> dict[str, Any]:
+    seen = [match.source_id] if match else [*(write.source_id for write, _ in history), *(failure.source_id for failure in pending)]
     return {
         "sync": sync,
         "key": decoded(key),
-        "source_id": match.source_id if match else next((one.source_id for one in (*(write for write, _ in history), *pending)), None),
+        "source_id": next(iter(seen), None),
         "sink_id": decoded(match.sink_id) if match else None,
         "applied": decoded(match.applied) if match else None,
         "writes": [

@@ -7,7 +7,7 @@ import typer
 from pipelines.commands import exits
 from pipelines.commands.everywhere import known_sync, open_project
 from pipelines.commands.keys import key_text, means, told_failure
-from pipelines.terminal import screen, visible
+from pipelines.terminal import screen, style_of, visible
 
 if TYPE_CHECKING:
     from pipelines.ledger import Failure
@@ -78,7 +78,14 @@ def _list(sync: str, found: "list[Failure]", limit: int) -> None:
         [key_text(one.key) if one.key else "–", one.source_id or "–", one.outcome, one.field, visible(one.reason), f"{one.attempts}"]
         for one in found[:limit]
     ]
-    out.table(["key", "source id", "outcome", "field", "reason", "tries"], rows, right=["tries"])
+    heads = ["key", "source id", "outcome", "field", "reason", "tries"]
+    if out.fits(heads, rows):
+        out.table(heads, rows, right=["tries"])
+    else:
+        for key, source_id, outcome, field, reason, tries in rows:
+            about = f" ({visible(field)})" if field else ""
+            out.line((key, "bold"), "  ", (source_id, "dim"), "  ", (outcome, style_of(outcome)), about, (f"  tries {tries}", "dim"))
+            out.paragraph(reason, indent=4)
     out.line()
     more = f" (the first {limit:,} shown; --limit N shows more)" if len(found) > limit else ""
     out.line(f"{len(found):,} records are pending{more}.")

@@ -42,7 +42,7 @@ def status() -> int:
                 f"{one['pending']:,}" if one["pending"] else "",
             ]
         )
-    out.table(["sync", "from → to", "mode", "last", "when", "pending"], rows, right=["pending"])
+    out.table(["sync", "from → to", "mode", "last", "ago", "pending"], rows, right=["pending"])
     for one in broken:
         out.error(str(one["problem"]))
     if any(one["pending"] for one in told):
@@ -67,8 +67,8 @@ def runs(
         return exits.OK
     if not found:
         out.line("No run yet; start one with " + (f"crossdock run {sync}" if sync else "crossdock run --all"))
-    heads = ["run", "sync", "kind", "status", "when", "created", "updated", "deleted", "unchanged", "not delivered", "time"]
-    out.table(heads, [_run_row(one, now) for one in found], right=heads[5:])
+    heads = ["run", "sync", "kind", "status", "ago", "changes", "same", "pending", "time"]
+    out.table(heads, [_run_row(one, now) for one in found], right=heads[6:])
     for one in found:
         if one.status == "failed" and one.summary.get("message"):
             out.line()
@@ -101,10 +101,12 @@ def _told_run(run: "Run") -> dict[str, Any]:
 
 def _run_row(run: "Run", now: datetime) -> list[str]:
     one = _told_run(run)
-    counts = [f"{one[name]:,}" if one.get(name) is not None else "" for name in ("created", "updated", "deleted", "unchanged")]
+    signs = (("+", "created"), ("~", "updated"), ("-", "deleted"))
+    changes = " ".join(f"{sign}{one[name]:,}" for sign, name in signs if one.get(name)) or ("none" if run.finished_at else "")
+    same = f"{one['unchanged']:,}" if one.get("unchanged") is not None else ""
     lost = sum(one.get(name) or 0 for name in ("invalid", "rejected", "conflicts", "unknown", "quarantined"))
     took = f"{one['duration_s']:,.1f} s" if one.get("duration_s") is not None else ""
-    return [run.run_id[:8], run.sync, one["kind"], run.status, _ago(run.started_at, now), *counts, f"{lost:,}", took]
+    return [run.run_id[:8], run.sync, one["kind"], run.status, _ago(run.started_at, now), changes, same, f"{lost:,}", took]
 
 
 def _ago(text: str | None, now: datetime) -> str:
@@ -115,8 +117,8 @@ def _ago(text: str | None, now: datetime) -> str:
     passed_s = (now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC))).total_seconds()
     for size_s, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if passed_s >= size_s:
-            return f"{passed_s / size_s:.0f} {word} ago"
-    return "just now" if passed_s < 10 else f"{passed_s:.0f} s ago"
+            return f"{passed_s / size_s:.0f} {word}"
+    return "now" if passed_s < 10 else f"{passed_s:.0f} s"
 
 
 COMMANDS = (status, runs)

@@ -107,8 +107,8 @@ def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", u
 def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Trouble]) -> None:
     """What a run came to, and the next command where something is left to do."""
     changed = summary.created + summary.updated + summary.deleted
-    quiet = summary.status == "ok" and not changed and not summary.undelivered
-    title(out, spec, summary.status, ": nothing to do" if quiet else f" in {summary.duration_s:,.1f} s")
+    quiet = {"ok": ": nothing to do", "partial": ": nothing new to write"}.get(summary.status) if not changed else None
+    title(out, spec, summary.status, quiet or f" in {summary.duration_s:,.1f} s")
     show_outcomes(out, summary, planned=summary.status == "refused")
     out.line()
     show_undelivered(out, undelivered)
@@ -131,7 +131,15 @@ def show_undelivered(out: Screen, troubles: Sequence[Trouble]) -> None:
     if not troubles:
         return
     cells = [[f"{one.count:,}", one.outcome, one.field, _example(one), visible(one.reason)] for one in troubles[:TROUBLES]]
-    out.table(["records", "outcome", "field", "such as", "reason"], cells, indent=2, right=["records"])
+    heads = ["records", "outcome", "field", "such as", "reason"]
+    if out.fits(heads, cells, indent=2):
+        out.table(heads, cells, indent=2, right=["records"])
+    else:
+        width = max(len(cell[0]) for cell in cells)
+        for count, outcome, field, example, reason in cells:
+            about = f" ({visible(field)})" if field else ""
+            out.line((f"{count:>{width}} {outcome}", style_of(outcome)), about, (f"  such as {example}", "dim"), indent=2)
+            out.paragraph(reason, indent=3 + width)
     rest = sum(one.count for one in troubles[TROUBLES:])
     if rest:
         out.line((f"… and {rest:,} more", "dim"), indent=2)

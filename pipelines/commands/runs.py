@@ -109,7 +109,7 @@ def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
             facts = error.facts if isinstance(error, exits.Stopped) else {}
             told.append({"sync": name, **facts, "error": sentence, "status": "failed", "exit": status})
             out.error(f"{name}: {sentence}")
-            shown.append([name, "failed", *[""] * 9])
+            shown.append([name, "failed", *[""] * 8])
         else:
             status = summary.exit_status
             told.append(summary.as_json())
@@ -119,12 +119,12 @@ def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
     if out.as_json:
         out.answer({"status": _word(worst), "exit": worst, "syncs": told})
         return worst
-    heads = ["sync", "status", "read", "created", "updated", "deleted", "unchanged", "skipped", "not delivered", "requests", "time"]
+    heads = ["sync", "status", "read", "created", "updated", "deleted", "unchanged", "skipped", "pending", "time"]
     out.table(heads, shown, right=heads[2:])
     out.line()
-    quiet = worst == exits.OK and all(not (one["created"] or one["updated"] or one["deleted"]) for one in told)
-    if quiet:
-        out.line("Nothing to do: both sides are in step.")
+    pending = sum(one.get(name, 0) for one in told for name in ("invalid", "rejected", "conflicts", "unknown", "quarantined"))
+    if worst <= exits.PARTIAL and not any(one["created"] or one["updated"] or one["deleted"] for one in told):
+        out.line("Nothing to do: both sides are in step" + (f", but for {pending:,} records that stay pending." if pending else "."))
     for one in told:
         if one.get("invalid") or one.get("rejected") or one.get("conflicts") or one.get("unknown") or one.get("quarantined"):
             out.line(f"Next: crossdock failures {one['sync']}")
@@ -137,7 +137,6 @@ def _say_refused(spec: "SyncSpec", summary: "Summary") -> None:
 
 
 def _row(summary: "Summary") -> list[str]:
-    requests = sum(count for side in summary.requests.values() for count in side.values())
     counts = [
         summary.read,
         summary.created,
@@ -146,7 +145,6 @@ def _row(summary: "Summary") -> list[str]:
         summary.unchanged,
         summary.skipped,
         summary.undelivered,
-        requests,
     ]
     return [summary.sync, summary.status, *(f"{count:,}" for count in counts), f"{summary.duration_s:,.1f} s"]
 

@@ -42,7 +42,7 @@ def test_runs_are_listed_newest_first_with_their_counts(ran: Project) -> None:
     assert [one["kind"] for one in told][:1] == ["plan"]
     run = told[-1]
     assert (run["status"], run["created"], run["updated"], run["invalid"]) == ("partial", 1, 1, 2)
-    assert "NOT DELIVERED" in ran.run("runs").out
+    assert "+1 ~1" in ran.run("runs").out
 
 
 def test_explain_tells_what_was_written_before_and_after(ran: Project) -> None:

@@ -205,6 +205,7 @@ def test_ctrl_c_says_how_far_it_came_and_the_next_run_loses_and_doubles_nothing(
         assert "stopped by Ctrl-C" in err
         assert "crossdock run c2p" in err
         assert [run["status"] for run in made.json("runs", "c2p")["runs"]] == ["failed"]
-        made.write("connections.yaml", (tmp_path / "connections.yaml").read_text() + "    T_server_max_s: 0\n")
+        impatient = (tmp_path / "connections.yaml").read_text() + "    timeout_s: 2\n    T_server_max_s: 0\n"
+        made.write("connections.yaml", impatient)  # what it does not know of is looked up at once, not after two minutes
         assert made.run("run", "c2p").status == 0
         assert sorted(person["email"] for person in made.people()) == [f"p{n}@example.com" for n in range(5)]
