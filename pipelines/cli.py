@@ -15,7 +15,7 @@ import typer
 
 from pipelines.commands import call, connections, exits, explain, failures, history, new, runs, sandbox
 from pipelines.commands.everywhere import Command, Group, asked
-from pipelines.terminal import Screen, show_on
+from pipelines.terminal import Screen, screen, show_on
 
 __all__ = ["app", "main"]
 
@@ -43,6 +43,8 @@ def crossdock(
     if version:
         raise typer.Exit(_say_version())
     if context.invoked_subcommand is None:
+        if screen().as_json:
+            raise exits.Stopped("name a command; `crossdock --help` lists them", exits.CONFIG)
         click.echo(context.get_help())
 
 
@@ -105,9 +107,8 @@ def _usage(error: click.ClickException) -> str:
 def _say_version() -> int:
     from importlib.metadata import version
 
-    screen = Screen(as_json=asked(sys.argv[1:], "--json"))
-    if screen.as_json:
-        screen.answer({"version": version("crossdock")})
+    if screen().as_json:
+        screen().answer({"version": version("crossdock")})
     else:
-        screen.line(f"crossdock {version('crossdock')}")
+        screen().line(f"crossdock {version('crossdock')}")
     return exits.OK

@@ -24,7 +24,7 @@ def call(
     body: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="The body, for what does not fit on a line.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before an operation that writes.")] = False,
 ) -> int:
-    """Call any documented operation of a platform; those that write only after a confirmation."""
+    """Call any documented operation of a platform. Those that write only after a confirmation."""
     out = screen()
     with open_project() as project:
         found = project.connector_of(connection)

@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "check", "read", "streams"]
 def check(
     connection: Annotated[str | None, typer.Argument(help="A connection of connections.yaml; all of them where left out.")] = None,
 ) -> int:
-    """Try credentials, reachability and what each platform can do; nothing is written."""
+    """Try credentials, reachability and each platform's abilities. Nothing is written."""
     out = screen()
     with open_project() as project:
         if connection is not None:
@@ -72,7 +72,7 @@ def read(
     address: Annotated[str, typer.Argument(metavar="CONNECTION.STREAM", help="What to read.")],
     limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 10,
 ) -> int:
-    """Show the first records of a stream as the platform gives them."""
+    """Show the first records of a stream, as the platform gives them."""
     connection, dot, name = address.partition(".")
     if not (connection and dot and name):
         raise exits.Stopped(f"{address!r} must be written as CONNECTION.STREAM, such as stacker_demo.contacts", exits.CONFIG)

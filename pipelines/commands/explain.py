@@ -22,7 +22,7 @@ def explain(
     sync: Sync,
     key: Annotated[list[str], typer.Argument(help="The match key (one word per match field), or the record's id at the source.")],
 ) -> int:
-    """Tell the life of one record: who it is on both sides, every write, and what is still pending."""
+    """Tell the life of one record. Who it is on both sides, every write, and what is still pending."""
     out = screen()
     with open_project() as project:
         known_sync(project, sync)

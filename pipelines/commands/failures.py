@@ -25,7 +25,7 @@ def failures(
     dismiss: Annotated[bool, typer.Option("--dismiss", help="Forget them; they come back only if they change or are read again.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Records shown at most.")] = 50,
 ) -> int:
-    """List the records that were not delivered, and decide about them."""
+    """List what was not delivered, and decide about it."""
     if retry and dismiss:
         raise exits.Stopped("--retry and --dismiss exclude each other; choose one", exits.CONFIG)
     with open_project() as project:

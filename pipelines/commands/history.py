@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "runs", "status"]
 
 
 def status() -> int:
-    """Tell where every sync stands: its last run and what is still to be delivered."""
+    """Tell where every sync stands. Its last run, and what is still to be delivered."""
     out = screen()
     with open_project() as project:
         told = [_standing(project, name) for name in sorted({*project.syncs.files, *project.syncs.errors})]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "sync"]
 
-app = typer.Typer(cls=Group, help="Write a new sync.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Write a new sync.", rich_markup_mode=None)
 
 SAMPLE = 200  # records of each side that are looked at
 

@@ -28,7 +28,7 @@ PENDING = 10_000  # pending records looked at to say what is wrong with them
 
 
 def plan(sync: Sync, full: Full = False) -> int:
-    """Show what a run would write, and why it might be refused; nothing is written."""
+    """Show what a run would write, and what stands in its way. Nothing is written."""
     with open_project() as project:
         spec = _spec(project, sync)
         made, summary = _planned(project, spec, full=full)
@@ -64,7 +64,7 @@ def run(
 
 
 def verify(sync: Sync) -> int:
-    """Read both sides whole and tell where they differ; nothing is written."""
+    """Read both sides whole and tell where they differ. Nothing is written."""
     out = screen()
     with open_project() as project:
         spec = _spec(project, sync).model_copy(update={"compare": "sink"})

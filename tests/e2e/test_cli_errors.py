@@ -124,6 +124,7 @@ def test_a_mirror_that_would_delete_everything_is_refused_by_a_guard(here: Proje
     [
         (["plam", "c2p"], "no such command 'plam'"),
         (["run", "c2p", "--ful"], "--ful"),
+        (["new"], "crossdock new --help"),
         (["run"], "name one sync, or say --all"),
         (["run", "c2p", "--all"], "name one sync, or say --all"),
         (["read", "here"], "CONNECTION.STREAM"),
@@ -135,6 +136,11 @@ def test_a_mirror_that_would_delete_everything_is_refused_by_a_guard(here: Proje
 )
 def test_a_wrong_command_line_is_configuration(here: Project, line: list[str], words: str) -> None:
     refused(here, 3, words, command=tuple(line))
+
+
+def test_json_without_a_command_is_one_object_too(here: Project) -> None:
+    ended = here.run("--json")
+    assert (ended.status, ended.json["exit"]) == (3, 3)
 
 
 def test_a_real_process_ends_with_the_status_and_the_sentence_alone(here: Project) -> None:
