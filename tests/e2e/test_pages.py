@@ -1,0 +1,176 @@
+"""The pages as they are served: a run started there, what it shows afterwards, and how a browser draws it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.definitions.projects import ROOT, Running, running_project
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 120.0
+FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+MORE_FLAGS = "--disable-component-update --disable-sync --window-size=1600,2200"
+
+LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}"""
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+ASSET = """
+query Asset($key: AssetKeyInput!) {
+  assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { metadataEntries {
+    label ... on MarkdownMetadataEntry { mdStr } ... on IntMetadataEntry { intValue }
+  } } } }
+}"""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The web server on loopback, and the platforms behind it."""
+
+    url: str
+    running: Running
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of one GraphQL request."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found = json.load(answer)
+        assert "errors" not in found, found["errors"]
+        data: dict[str, Any] = found["data"]
+        return data
+
+    def launch(self, job: str) -> str:
+        """Start a run of a job as the launchpad does, and give its id."""
+        selector = {"repositoryLocationName": "crossdock", "repositoryName": "__repository__", "jobName": job}
+        answer = self.ask(LAUNCH, params={"selector": selector, "runConfigData": {}, "mode": "default"})["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return str(answer["run"]["runId"])
+
+    def ending(self, run_id: str) -> str:
+        """How a run ended."""
+        return str(until(lambda: (status := self.ask(STATUS, id=run_id)["runOrError"]["status"]) in ("SUCCESS", "FAILURE") and status))
+
+    def shown(self, *key: str) -> dict[str, Any]:
+        """The metadata of an asset's newest materialization."""
+        (event,) = self.ask(ASSET, key={"path": list(key)})["assetOrError"]["assetMaterializations"]
+        return {entry["label"]: entry.get("mdStr", entry.get("intValue")) for entry in event["metadataEntries"]}
+
+
+def until(found: Any) -> Any:
+    """What `found` gives once it is true; waiting is a look at the real servers, at most PATIENCE_S."""
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        with suppress(OSError):
+            if answer := found():
+                return answer
+        time.sleep(0.2)
+    raise AssertionError(f"nothing after {PATIENCE_S} s")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    folder = tmp_path_factory.mktemp("pages")
+    home = folder / "home" / "dagster"
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
+    with running_project(folder) as running, (folder / "log").open("wb") as log:
+        port = _free_port()
+        environ = {**os.environ, **running.project.environ, "DAGSTER_HOME": str(home), "CROSSDOCK_HOME": str(home.parent)}
+        tool = str(Path(sys.executable).parent / "dagster")
+        started = subprocess.Popen(
+            [tool, "dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env={**environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            made = Pages(f"http://127.0.0.1:{port}", running)
+            until(lambda: made.ask("{ version }"))
+            yield made
+        finally:
+            _end(started)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end(started: subprocess.Popen[bytes]) -> None:
+    """End the server and everything it started; it leads a process group of its own."""
+    os.killpg(started.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        started.wait(15)
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def finished(pages: Pages) -> str:
+    """A run of companies_to_orgs that was started in the pages."""
+    run_id = pages.launch("companies_to_orgs")
+    assert pages.ending(run_id) == "SUCCESS"
+    return run_id
+
+
+def test_a_run_started_in_the_pages_moves_records_and_shows_what_it_did(pages: Pages, finished: str) -> None:
+    assert len(pages.running.robostack.resources["orgs"].records) > 3
+    shown = pages.shown("companies_to_orgs", "applied")
+    assert shown["created"] + shown["updated"] + shown["unchanged"] == len(pages.running.stacker.objects["companies"].records)
+    assert "data:image/svg+xml" in shown["last_runs"]
+    assert "**create**" in pages.shown("companies_to_orgs", "plan")["changes"]
+
+
+def test_the_ledger_knows_the_run_by_the_same_id(pages: Pages, finished: str) -> None:
+    project = pages.running.project
+    environ = {**project.environ, "CROSSDOCK_HOME": str(project.folder / "home")}
+    with replace(project, environ=environ).runtime() as runtime:
+        kept = runtime.ledger.run(finished)
+    assert kept is not None
+    assert kept.status == "ok"
+
+
+def test_a_browser_draws_the_changes_as_text_and_the_chart_as_a_picture(
+    pages: Pages, finished: str, browser_path: str, tmp_path: Path
+) -> None:
+    driver_path = shutil.which("chromedriver")
+    if driver_path is None:
+        pytest.skip("no chromedriver on PATH")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser_path
+    for flag in (*FLAGS.split(), *MORE_FLAGS.split(), f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(driver_path))
+    try:
+        driver.get(f"{pages.url}/assets/companies_to_orgs/applied?view=overview")
+        until(lambda: "last_runs" in driver.page_source)
+        pictures = until(lambda: driver.find_elements(By.CSS_SELECTOR, "img[src^='data:image/svg']"))
+        assert until(lambda: driver.execute_script("return arguments[0].naturalWidth", pictures[0])) > 0
+        driver.get(f"{pages.url}/assets/companies_to_orgs/plan?view=overview")
+        until(lambda: any("create" in one.text for one in driver.find_elements(By.TAG_NAME, "li")))
+    finally:
+        driver.quit()
