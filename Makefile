@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$name"; break; }; done)
-STATE := $(if $(CROSSDOCK_HOME),$(abspath $(CROSSDOCK_HOME)),$(CURDIR)/.crossdock)
+STATE := $(if $(filter /%,$(firstword $(CROSSDOCK_HOME))),$(CROSSDOCK_HOME),$(CURDIR)/$(or $(CROSSDOCK_HOME),.crossdock))
+PORT ?= 3000
 PYTEST_WORKERS ?= 2
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export CROSSDOCK_HOME := $(STATE)
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The stamps are named after what was installed: same locks, nothing to do; written last, so an interrupted set-up is repeated.
 digest = $(firstword $(shell cat $(1) | cksum))
@@ -34,13 +35,17 @@ dagster-home:
 	@mkdir -p "$(STATE)/dagster"
 	@cp dagster.yaml "$(STATE)/dagster/dagster.yaml"
 
-sync: $(STAMP) ## run the shipped syncs between the emulators and sum up
-	@echo "==> starting the emulators (their records stay in $(STATE)) and running every shipped sync"
-	@$(BIN)/crossdock sandbox -- crossdock run --all
+# Some demo records are bad on purpose; that they stay undelivered (exit status 1) is no failure of this target.
+sync: $(STAMP) ## run the shipped syncs between the emulators and sum up; the second time there is nothing to do
+	@echo "==> starting the emulators and running every shipped sync; everything is kept in $(STATE)"
+	@status=0; $(BIN)/crossdock sandbox -- crossdock run --all || status=$$?; \
+	if [ $$status -ne 1 ]; then exit $$status; fi; $(BIN)/crossdock --version >/dev/null && echo && \
+	echo "The demo data holds 20 contacts that are bad on purpose: such records stay pending, and hold up no other." && \
+	echo "See them, with the reason for each: $(BIN)/crossdock failures contacts_to_people"
 
-dev: $(STAMP) ## the Dagster pages on http://127.0.0.1:3000, with the emulators; Ctrl-C stops both
-	@echo "==> starting the emulators and the Dagster pages; open http://127.0.0.1:3000, stop with Ctrl-C"
-	@$(BIN)/crossdock sandbox -- dg dev --host 127.0.0.1 --port 3000
+dev: $(STAMP) ## the Dagster pages on http://127.0.0.1:3000 (or PORT=…), with the emulators; Ctrl-C stops both
+	@echo "==> starting the emulators and the Dagster pages; in half a minute open http://127.0.0.1:$(PORT), stop with Ctrl-C"
+	@$(BIN)/crossdock sandbox -- dg dev --host 127.0.0.1 --port $(PORT)
 
 test: lint ## set up, lint, type check, import rules, all tests
 	@echo "==> tests"
@@ -74,25 +79,12 @@ lock: ## renew the lock files from pyproject.toml (needs uv on PATH or in .venv)
 clean: ## remove the environment and the caches; .crossdock (ledger, staging) stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 
-# A virtual environment that an interrupted run left behind, or whose Python is gone, is made anew.
-define environment
-	@test -n "$(PYTHON)" || { echo "Crossdock needs Python 3.11 to 3.14, and none is on PATH; install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-		echo "==> creating $(VENV) with $$($(PYTHON) --version)"; \
-		$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }; }
-	@echo "==> installing $$(grep -c '^[a-z].*==' $(1)) packages from $(1) (once; a minute or two)"
-	@$(BIN)/python -m pip install --no-input --progress-bar off --require-hashes --no-deps --only-binary :all: -r $(1) \
-		|| { echo "the packages were not all installed (see above); with a network, make $(MAKECMDGOALS) goes on where it stopped"; exit 1; }
-	@echo "==> installing crossdock itself, editable"
-	@$(BIN)/python -m pip install --quiet --no-input --no-index --no-deps --no-build-isolation --editable .
-endef
-
 $(STAMP):
-	$(call environment,requirements.lock)
+	@.ci/install requirements.lock "$(PYTHON)"
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
 $(BENCH_STAMP):
-	$(call environment,requirements-bench.lock)
+	@.ci/install requirements-bench.lock "$(PYTHON)"
 	@rm -f $(VENV)/.installed-*
 	@touch $(STAMP) $@

@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from connectors.errors import ConfigError, ConnectorError, CredentialsError, RefusedError, UnknownOutcome
+from connectors.errors import ConfigError, ConnectorError, CredentialsError, RefusedError, UnknownOutcome, UnreachableError
 
 __all__ = ["CONFIG", "INTERNAL", "INTERRUPTED", "OK", "PARTIAL", "REFUSED", "UNREACHABLE", "Stopped", "cause", "ending"]
 
@@ -45,7 +45,8 @@ def ending(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RefusedError):  # of a read: what was asked for does not exist or is not allowed
         return str(error), CONFIG
     if isinstance(error, ConnectorError):
-        return str(error), UNREACHABLE
+        on_this_machine = isinstance(error, UnreachableError) and " to 127.0.0.1:" in str(error)
+        return str(error) + (" (`crossdock sandbox` starts the emulators)" if on_this_machine else ""), UNREACHABLE
     return _internal(error), INTERNAL
 
 
