@@ -44,7 +44,7 @@ def refused_list(rows: Sequence[Mapping[str, Any]], total: int, characters: int,
     if not rows:
         return "None."
     said = [
-        f"- {_key(row)} · {row['outcome']}: {text(row.get('reason') or '', REASON_CHARACTERS)} ({_source(row, template)})"
+        f"- {_key(row)} · {_outcome(row)}: {text(row.get('reason') or '', REASON_CHARACTERS)} ({_source(row, template)})"
         for row in rows[:ROWS]
     ]
     return _fitting(said, total, "records", characters)
@@ -95,6 +95,12 @@ def _record(sample: Mapping[str, Any], template: str | None) -> str:
 
 def _source(row: Mapping[str, Any], template: str | None) -> str:
     return record_link(text(str(row["source_id"])), template, row["source_id"])
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    """What a record came to, and by which field where its reason does not name it."""
+    field = str(row.get("field") or "")
+    return str(row["outcome"]) if not field or field in str(row.get("reason")) else f"{row['outcome']} by {text(field)}"
 
 
 def _key(row: Mapping[str, Any]) -> str:

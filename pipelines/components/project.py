@@ -40,6 +40,7 @@ class Project:
         for name, file in self.runtime.syncs.files.items():
             try:
                 self.runtime.validate(file.spec, file)
+                _check_name(name, file.at())
                 _check_cron(file.spec, file.at("schedule"))
             except ConfigError as error:
                 found[name] = str(error)
@@ -182,6 +183,13 @@ def without_circles(edges: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, 
             if not reaches(other, name):
                 kept.setdefault(name, []).append(other)
     return {name: tuple(others) for name, others in kept.items()}
+
+
+def _check_name(name: str, at: str) -> None:
+    from dagster._core.definitions.utils import DISALLOWED_NAMES
+
+    if name in DISALLOWED_NAMES or name.startswith("__"):
+        raise ConfigError(f"{at}: Dagster keeps the name {name!r} for itself; rename the folder of this sync")
 
 
 def _check_cron(spec: SyncSpec, at: str) -> None:

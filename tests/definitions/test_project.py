@@ -165,8 +165,15 @@ def test_a_broken_sync_is_an_asset_that_says_why_and_hides_no_other(project: Pro
     assert broken.group_name == BROKEN_GROUP
     assert "broken_one" in broken.description
     assert named in broken.description
-    for name in SYNCS:
-        assert defs.resolve_job_def(name).name == name
+    assert {job.name for job in defs.get_repository_def().get_all_jobs()} == {*SYNCS, "__ASSET_JOB"}
+
+
+@pytest.mark.parametrize("name", ["config", "int", "__ASSET_JOB"])
+def test_a_name_that_dagster_keeps_for_itself_breaks_that_sync_alone(project: Project, name: str) -> None:
+    project.write(name, GOOD)
+    defs = project.defs()
+    assert f"Dagster keeps the name '{name}' for itself" in node(defs, applied_key(name)).description
+    assert {job.name for job in defs.get_repository_def().get_all_jobs()} == {*SYNCS, "__ASSET_JOB"}
 
 
 def test_a_broken_sync_that_is_run_fails_with_its_sentence(project: Project) -> None:

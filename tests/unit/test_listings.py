@@ -36,7 +36,7 @@ def test_a_table_has_a_line_for_each_field() -> None:
 
 def test_a_record_that_was_not_delivered_says_why_and_which_it_is() -> None:
     row = {"source_id": "r1", "key": '["A", 12.50]', "outcome": "rejected", "field": "amount", "reason": "too much"}
-    assert listings.refused_list([row], 1, 1000) == "- A · 12.50 · rejected: too much (r1)"
+    assert listings.refused_list([row], 1, 1000) == "- A · 12.50 · rejected by amount: too much (r1)"
     assert "| r1 | A · 12.50 | rejected | amount | too much |" in listings.refused_table([row], 1)
 
 
