@@ -52,7 +52,7 @@ def of_batch(batch: "Batch", stream: "Stream", cursor: str | None) -> Metadata:
         "dagster/row_count": batch.count,
         "dagster/column_schema": column_schema(batch.schema, {stream.id_field: "tells records apart", cursor: "grows with every change"}),
         "read": _MODES.get(str(note.get("mode")), str(note.get("mode"))),
-        "completeness": _listed([f"{verdict}, by {proof['method']}", *proof["reasons"]]),
+        "completeness": _listed([f"{verdict}; method: {proof['method']}", *proof["reasons"]]),
         "requests": proof["requests"],
         "batch": batch.id,
     }
