@@ -84,6 +84,11 @@ class ConnectionSettings(BaseModel):
     trust_env: bool = Field(False, description="honour proxy variables of the environment")
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
 
+    @property
+    def account(self) -> str:
+        """Which account of the platform this is, without secrets: what two connections to the same one have in common."""
+        return self.base_url.rstrip("/")
+
 
 @dataclass(frozen=True)
 class Ports:

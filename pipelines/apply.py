@@ -65,20 +65,27 @@ def apply(
     sync: str,
     ledger: Ledger,
     clock: Clock,
+    epoch: int = 0,
     attempt: int = 1,
+    may_send: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Applied:
     """Send every row of a plan (PLAN_SCHEMA, grouped by op) and record what came of each.
 
-    Stops early, with the rest recorded as not applied, when the sink cannot be reached or refuses the
-    credentials. `progress` is told how many records were answered since it was told last.
+    Stops early, with the rest recorded as not applied, when the sink cannot be reached or refuses the credentials. `may_send` is
+    asked right before every call and raises RetryableError where the right to write was lost. `progress` is told how many
+    records were answered since it was told last.
     """
-    return _Application(target, run_id, sync, ledger, clock, progress).send(_calls(rows, target, run_id, sync, clock, attempt))
+    first = Write(run_id, -1, sync, "", None, "", None, State.IN_FLIGHT, attempt, clock.now(), None, None, None, epoch)
+    return _Application(target, first, ledger, clock, may_send, progress).send(_calls(rows, target, first, clock))
 
 
 class _Application:
-    def __init__(self, target: Target, run_id: str, sync: str, ledger: Ledger, clock: Clock, progress: Callable[[int], None]) -> None:
-        self._target, self._run_id, self._sync, self._ledger, self._clock, self._progress = target, run_id, sync, ledger, clock, progress
+    def __init__(
+        self, target: Target, first: Write, ledger: Ledger, clock: Clock, may_send: Callable[[], None], progress: Callable[[int], None]
+    ) -> None:
+        self._target, self._run_id, self._ledger, self._clock = target, first.run_id, ledger, clock
+        self._may_send, self._progress = may_send, progress
         self._settled: list[tuple[int, State, str | None, str]] = []
         self._queue: deque[_Call] = deque()
         self._records = self._call_count = 0
@@ -103,19 +110,21 @@ class _Application:
         return Applied(self._records, self._call_count, self._stopped_by)
 
     def _next(self, windows: Iterator[list[_Call]]) -> _Call | None:
-        if self._stopped_by is not None:
-            while self._queue:
-                self._not_applied(self._queue.popleft())
-            return None
-        if not self._queue:
+        """The next call to send, its intent durable; once stopped, the whole rest is recorded as not applied instead."""
+        while True:
+            if self._stopped_by is not None:
+                while self._queue:
+                    self._not_applied(self._queue.popleft())
+            if self._queue:
+                return self._queue.popleft()
             window = next(windows, None)
             if window is None:
                 return None
             self._ledger.intend([write for call in window for write in call.writes])
             self._queue.extend(window)
-        return self._queue.popleft()
 
     def _write(self, call: _Call) -> list[Receipt]:
+        self._may_send()
         return list(self._target.sink.write(self._target.stream, [_change(write, self._target.match) for write in call.writes]))
 
     def _take(self, call: _Call, future: Future[list[Receipt]]) -> None:
@@ -184,7 +193,7 @@ def _executor(concurrency: int) -> Executor:
     return _Inline() if concurrency == 1 else ThreadPoolExecutor(concurrency, thread_name_prefix="apply")
 
 
-def _calls(rows: Iterable[pa.RecordBatch], target: Target, run_id: str, sync: str, clock: Clock, attempt: int) -> Iterator[list[_Call]]:
+def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: Clock) -> Iterator[list[_Call]]:
     """The plan cut into calls of one op, in windows whose intents are made durable together."""
     each = (row for part in rows for at in range(0, part.num_rows, 1000) for row in part.slice(at, 1000).to_pylist())
     for op, group in itertools.groupby(each, key=lambda row: row["op"]):
@@ -194,13 +203,13 @@ def _calls(rows: Iterable[pa.RecordBatch], target: Target, run_id: str, sync: st
         size = max(1, min(capability.max_batch, target.batch))
         while window := list(itertools.islice(group, size * max(1, INTENTS_AHEAD // size))):
             now = clock.now()
-            writes = [_intent(row, run_id, sync, now, attempt) for row in window]
+            writes = [_intent(row, first, now) for row in window]
             yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]
 
 
-def _intent(row: dict[str, Any], run_id: str, sync: str, now: datetime, attempt: int) -> Write:
+def _intent(row: dict[str, Any], first: Write, now: datetime) -> Write:
     taken = {name: row[name] for name in ("seq", "source_id", "op", "sink_id", "before", "after", "fingerprint")}
-    return Write(run_id=run_id, sync=sync, key=key_of(row["key"]), state=State.IN_FLIGHT, attempt=attempt, intent_at=now, **taken)
+    return replace(first, key=key_of(row["key"]), intent_at=now, **taken)
 
 
 def _object(text: str | None) -> dict[str, object]:

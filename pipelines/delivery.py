@@ -13,6 +13,7 @@ from pipelines import changes
 from pipelines.apply import Applied, Target, apply
 from pipelines.arrays import texts
 from pipelines.engine import Engine, Progress, silent
+from pipelines.fence import Fence
 from pipelines.keys import key_values
 from pipelines.ledger import Failure, Match, State, Write
 from pipelines.observe import Observation, ids_at, observation, see
@@ -51,12 +52,12 @@ class Delivered:
     stopped_by: ConnectorError | None = None
 
 
-def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, *, progress: Progress = silent) -> Delivered:
-    """Write the plan and settle every record of it. The caller holds the lock on the target.
+def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, *, progress: Progress = silent) -> Delivered:
+    """Write the plan and settle every record of it, inside the target's fence.
 
     Raises ConnectorError only where the sink cannot be read back; everything sent is in the ledger then.
     """
-    return _Delivery(engine, spec, run_id, plan, progress).deliver()
+    return _Delivery(engine, spec, run_id, plan, held, progress).deliver()
 
 
 @dataclass
@@ -65,6 +66,7 @@ class _Delivery:
     spec: SyncSpec
     run_id: str
     plan: Plan
+    held: Fence
     progress: Progress
     differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
 
@@ -97,7 +99,9 @@ class _Delivery:
             sync=self.spec.name,
             ledger=self.engine.ledger,
             clock=self.engine.clock,
+            epoch=self.held.epoch,
             attempt=attempt,
+            may_send=self.held.check,
             progress=lambda count: self.progress("apply", count),
         )
 
@@ -145,7 +149,7 @@ class _Delivery:
         else:
             self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
         batch = see(self.engine, self.spec, self.stream, None if keys is None else sorted(keys), progress=self.progress)
-        return observation(self.engine.staging, self.spec, batch, self.types)
+        return observation(self.engine.staging, self.spec, self.stream, batch, self.types)
 
     def _settle(self, writes: Sequence[Write], observed: Observation) -> list[Write]:
         """Settle a chunk of writes by what the sink shows; gives those that are to be sent again."""

@@ -8,14 +8,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.arrow_lists import array, from_numpy
 from connectors.arrow_types import conform, widest_schema
 from connectors.base import Stream
 from connectors.errors import ConfigError
-from pipelines.arrays import single, texts
+from pipelines.arrays import numbers, single, texts
 from pipelines.engine import Engine, Progress, is_full, silent
 from pipelines.fingerprint import Index, index
 from pipelines.ledger import Ledger
 from pipelines.mapping import CompiledMapping, compile_mapping, duplicate_keys, map_records
+from pipelines.observe import compared
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
 
@@ -101,7 +103,7 @@ def make_desired(
             skipped += mapped.skipped
             progress("map", mapped.desired.num_rows)
         batch = writer.commit({"raw": [one.batch.id for one in taken]})
-    single, shared = duplicate_keys(index(engine.staging.scan(batch), spec.match, mapping.types.names, mapping.types))
+    single, shared = duplicate_keys(index(engine.staging.scan(batch), spec.match, compared(sink, mapping.types), mapping.types))
     if len(shared):
         invalid.append(_sharing(engine.staging, batch, shared, spec))
     return Desired(batch, single, mapping.types, pa.concat_tables([INVALID_SCHEMA.empty_table(), *invalid]), read, skipped)
@@ -115,7 +117,7 @@ def _rows(staging: Staging, taken: Sequence[Due], schema: pa.Schema, id_field: s
         for part in staging.scan(one.batch):
             mask = None if keep is None else keep[at : at + part.num_rows]
             at += part.num_rows
-            chosen = part if mask is None or mask.all() else part.filter(pa.array(mask))
+            chosen = part if mask is None or mask.all() else part.filter(from_numpy(mask))
             if chosen.num_rows:
                 yield conform(chosen, schema)
 
@@ -125,21 +127,21 @@ def _newest(staging: Staging, taken: Sequence[Due], id_field: str) -> npt.NDArra
     ids: list[pa.Array] = []
     wanted: list[npt.NDArray[np.bool_]] = []
     for one in taken:
-        only = None if one.only is None else pa.array(sorted(one.only), pa.string())
+        only = None if one.only is None else array(sorted(one.only), pa.string())
         for part in staging.scan(one.batch, [id_field]):
             text = part.column(0).cast(pa.string())
             ids.append(text)
-            wanted.append(np.ones(len(text), bool) if only is None else pc.is_in(text, value_set=only).to_numpy(zero_copy_only=False))
+            wanted.append(np.ones(len(text), bool) if only is None else np.array(pc.is_in(text, value_set=only).to_pylist(), bool))
     if not ids:
         return None
     codes = pa.chunked_array(ids).combine_chunks().dictionary_encode().indices
     keep = np.concatenate(wanted)
-    numbers = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)
-    last_first = numbers[::-1]
+    places = numbers(codes if not codes.null_count else pc.fill_null(codes, -1), np.int32)
+    last_first = places[::-1]
     _, first = np.unique(last_first, return_index=True)
-    last = np.zeros(len(numbers), bool)
-    last[len(numbers) - 1 - first] = True
-    keep &= last | (numbers == -1)
+    last = np.zeros(len(places), bool)
+    last[len(places) - 1 - first] = True
+    keep &= last | (places == -1)
     return None if keep.all() else keep
 
 
@@ -164,7 +166,8 @@ def _sharing(staging: Staging, batch: Batch, shared: npt.NDArray[np.int64], spec
     counts = {item["values"]: item["counts"] for item in pc.value_counts(rows["__key"]).to_pylist()}
     reasons = [f"{counts[key]} source records share the match key {key}" for key in rows["__key"].to_pylist()]
     fields = [", ".join(spec.match)] * len(reasons)
-    return pa.table([rows["__source_id"], rows["__key"], pa.array(fields), pa.array(reasons)], schema=INVALID_SCHEMA)
+    columns = [rows["__source_id"], rows["__key"], texts(fields), texts(reasons)]
+    return pa.Table.from_arrays(columns, schema=INVALID_SCHEMA)
 
 
 def _nothing(engine: Engine, spec: SyncSpec) -> Desired:

@@ -326,6 +326,47 @@ class Ledger:
         with self._begin() as connection:
             connection.execute(sa.update(tables.meta).where(tables.meta.c.name == "schema_version").values(value=str(version)))
 
+    # who may write where
+
+    def epoch(self, target: str) -> int:
+        """How often the right to write to this target was given so far. A plan made at one epoch is stale at the next."""
+        query = sa.select(tables.targets.c.epoch).where(tables.targets.c.target == target)
+        with self._begin() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    def claim(self, target: str, epoch: int, holder: str, until: datetime, *, dead: bool) -> bool:
+        """Take the right to write, moving the epoch on from `epoch`, until then. False where the epoch is another or somebody holds it.
+
+        `dead`: the caller knows that whoever held it is gone (it holds the host's lock and nobody else's host uses this ledger).
+        """
+        columns = tables.targets.c
+        free = sa.or_(columns.holder.is_(None), columns.until < self._now(), sa.literal(dead))
+        first = self._insert(tables.targets).values(target=target, epoch=0).on_conflict_do_nothing(index_elements=["target"])
+        take = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, free)
+        with self._begin() as connection:
+            connection.execute(first)
+            taken = connection.execute(take.values(epoch=epoch + 1, holder=holder, until=until.isoformat()))
+        return taken.rowcount == 1
+
+    def renew(self, target: str, epoch: int, holder: str, until: datetime) -> bool:
+        """Keep the right for longer. False where another has taken it meanwhile."""
+        columns = tables.targets.c
+        mine = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, columns.holder == holder)
+        with self._begin() as connection:
+            return connection.execute(mine.values(until=until.isoformat())).rowcount == 1
+
+    def release(self, target: str, epoch: int, holder: str) -> None:
+        """Give the right back, if it is still held."""
+        columns = tables.targets.c
+        mine = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, columns.holder == holder)
+        with self._begin() as connection:
+            connection.execute(mine.values(holder=None, until=None))
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes on other hosts may use this ledger too."""
+        return self._engine.dialect.name != "sqlite"
+
     def close(self) -> None:
         """Give back connections."""
         self._engine.dispose()

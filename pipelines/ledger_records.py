@@ -27,7 +27,10 @@ OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.REFUSED, State.UNKNOWN)
 
 @dataclass(frozen=True)
 class Write:
-    """One record's write. `key`, `before`, `after` are JSON text; `sink_id` is JSON text of the platform's id."""
+    """One record's write. `key`, `before`, `after` are JSON text; `sink_id` is JSON text of the platform's id.
+
+    `epoch` is the one of the target under which it was sent.
+    """
 
     run_id: str
     seq: int
@@ -42,6 +45,7 @@ class Write:
     before: str | None
     after: str | None
     fingerprint: int | None
+    epoch: int = 0
     reason: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The ledger's tables, for SQLite and Postgres alike, and the version they are at. Pure."""
+"""The ledger's tables, for SQLite and Postgres alike, and the version they are at."""
 
 import sqlalchemy as sa
 
@@ -33,6 +33,7 @@ writes = sa.Table(
     sa.Column("sink_id", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("epoch", _big, nullable=False),
     sa.Column("intent_at", sa.Text, nullable=False),
     sa.Column("before", sa.Text),
     sa.Column("after", sa.Text),
@@ -75,6 +76,15 @@ failures = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("first_seen", sa.Text, nullable=False),
     sa.Column("last_seen", sa.Text, nullable=False),
+)
+
+targets = sa.Table(
+    "crossdock_targets",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("epoch", _big, nullable=False),
+    sa.Column("holder", sa.Text),
+    sa.Column("until", sa.Text),
 )
 
 positions = sa.Table(

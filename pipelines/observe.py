@@ -69,9 +69,14 @@ def see(engine: Engine, spec: SyncSpec, stream: Stream, keys: Sequence[str] | No
     )
 
 
-def observation(staging: Staging, spec: SyncSpec, batch: Batch, types: pa.Schema) -> Observation:
+def compared(sink: Stream, types: pa.Schema) -> list[str]:
+    """The desired fields that can be compared with what the sink shows: not those it never gives back."""
+    return [name for name in types.names if name not in sink.write_only]
+
+
+def observation(staging: Staging, spec: SyncSpec, stream: Stream, batch: Batch, types: pa.Schema) -> Observation:
     """A batch of sink records, indexed under the types that are desired."""
-    return Observation(batch, index(staging.scan(batch), spec.match, types.names, types), is_full(batch))
+    return Observation(batch, index(staging.scan(batch), spec.match, compared(stream, types), types), is_full(batch))
 
 
 def ids_at(staging: Staging, observed: Observation, stream: Stream, positions: npt.NDArray[np.int64]) -> list[str]:
@@ -90,7 +95,7 @@ def remembered(engine: Engine, spec: SyncSpec, stream: Stream, types: pa.Schema)
                 return None
             writer.write(records_to_batch(chunk, None))
         batch = writer.commit({"mode": "ledger", "completeness": _NOT_READ})
-    return observation(engine.staging, spec, batch, types) if batch.count else None
+    return observation(engine.staging, spec, stream, batch, types) if batch.count else None
 
 
 _NOT_READ = {

@@ -65,7 +65,7 @@ class Plan:
     """A stored plan. `batch_id` names its rows in staging; `samples` are its first changes with before and after.
 
     The other ids name what it was made from and what it leaves to do: the newest source batch, the desired
-    rows, the pairs found to be the same record, the records it could not plan.
+    rows, the pairs found to be the same record, the records it could not plan. `epoch` is the target's when its sink was looked at.
     """
 
     sync: str
@@ -74,6 +74,7 @@ class Plan:
     desired_id: str
     adopted_id: str
     refused_id: str
+    epoch: int
     digest: str
     counts: Counts
     refusals: tuple[Refusal, ...]

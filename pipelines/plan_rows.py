@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.arrow_lists import from_numpy
 from connectors.base import Stream
 from pipelines import changes
+from pipelines.arrays import texts
 from pipelines.desired import Desired
 from pipelines.diff import Diff
 from pipelines.engine import Engine
@@ -98,7 +100,7 @@ class PlanRows:
             if self.held:
                 held = np.array([key in self.held for key in rows["__key"].to_pylist()], bool)
                 self._count("quarantined", int(held.sum()))
-                chunk, rows = chunk[~held], rows.filter(pa.array(~held))
+                chunk, rows = chunk[~held], rows.filter(from_numpy(~held))
             yield self._planned(
                 "create",
                 changes.create_rows(rows, match=self.spec.match, types=self.desired.types, nulls=self.spec.writes.nulls),
@@ -123,7 +125,7 @@ class PlanRows:
         found = changes.update_rows(
             desired,
             self._existing_rows(theirs),
-            pa.array([match.applied if match else None for match in known], pa.string()),
+            texts([match.applied if match else None for match in known]),
             match=spec.match,
             types=self.desired.types,
             id_field=self.stream.id_field,
@@ -136,7 +138,7 @@ class PlanRows:
         if found.conflicts.num_rows:
             self._refuse_rows("conflict", desired, found.conflicts)
         stuck = self._normalised(found, known)
-        return found.rows.filter(pa.array(~stuck)), ours[found.positions[~stuck]]
+        return found.rows.filter(from_numpy(~stuck)), ours[found.positions[~stuck]]
 
     def _normalised(self, found: changes.Updates, known: list[Match | None]) -> npt.NDArray[np.bool_]:
         """Rows that were written twice just so and still read back otherwise: the sink has its own form of them."""
@@ -145,7 +147,7 @@ class PlanRows:
             match = known[place]
             stuck[number] = match is not None and match.repeats >= REPEATS_UNTIL_NORMALISED and match.fingerprint == row
         if stuck.any():
-            fields = sorted({name for names in found.rows.filter(pa.array(stuck))["fields"].to_pylist() for name in names})
+            fields = sorted({name for names in found.rows.filter(from_numpy(stuck))["fields"].to_pylist() for name in names})
             self._count("unchanged", int(stuck.sum()))
             self.warnings.append(
                 f"{int(stuck.sum())} records keep reading back otherwise in {', '.join(fields)}: normalised by the sink, left alone"
@@ -162,7 +164,7 @@ class PlanRows:
             if kept:
                 keys = changes.key_texts(rows, self.spec.match, self.desired.types).to_pylist()
                 chosen = np.array([key not in kept for key in keys], bool)
-                chunk, rows = chunk[chosen], rows.filter(pa.array(chosen))
+                chunk, rows = chunk[chosen], rows.filter(from_numpy(chosen))
             planned = changes.delete_rows(rows, match=self.spec.match, types=self.desired.types, id_field=self.stream.id_field)
             yield self._planned("delete", planned, np.full(len(chunk), -1, np.int64))
 
@@ -196,8 +198,9 @@ class PlanRows:
     def refuse(self, outcome: str, rows: pa.Table) -> None:
         """Rows of source_id, key, field, reason that get no write."""
         self._count({"conflict": "conflicts"}.get(outcome, outcome), rows.num_rows)
-        outcomes = pa.array([outcome] * rows.num_rows, pa.string())
-        self.refused.append(pa.table([rows["source_id"], rows["key"], outcomes, rows["field"], rows["reason"]], schema=REFUSED_SCHEMA))
+        outcomes = texts([outcome] * rows.num_rows)
+        columns = [rows["source_id"], rows["key"], outcomes, rows["field"], rows["reason"]]
+        self.refused.append(pa.Table.from_arrays(columns, schema=REFUSED_SCHEMA))
 
     def _desired_rows(self, positions: Positions, columns: list[str] | None = None) -> pa.Table:
         return self.engine.staging.take(self.desired.batch, positions, columns)
@@ -214,7 +217,10 @@ def chunks(positions: Positions) -> list[Positions]:
 
 
 def _refusals(source_ids: Any, keys: Any, fields: Any, reasons: Any) -> pa.Table:
-    return pa.table({"source_id": source_ids, "key": keys, "field": fields, "reason": reasons})
+    columns = [
+        column if isinstance(column, pa.Array | pa.ChunkedArray) else texts(column) for column in (source_ids, keys, fields, reasons)
+    ]
+    return pa.Table.from_arrays(columns, names=["source_id", "key", "field", "reason"])
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:

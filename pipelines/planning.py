@@ -12,6 +12,7 @@ from pipelines.arrays import integers, single, texts
 from pipelines.desired import due, make_desired
 from pipelines.diff import diff, unchanged
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
+from pipelines.fence import target_of
 from pipelines.observe import Observation, ids_at, known_fields, observation, remembered, see
 from pipelines.plan import Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
@@ -57,6 +58,7 @@ class _Planning:
         spec, engine = self.spec, self.engine
         source = engine.open(spec.source_connection).stream(spec.source_stream)
         self.stream = engine.sink(spec.target_connection).stream(spec.target_stream)
+        self.epoch = engine.ledger.epoch(target_of(engine, spec))
         staged = engine.staging.batches(raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
@@ -98,7 +100,7 @@ class _Planning:
                 return known
         if seen is None:
             seen = see(engine, spec, self.stream, None if self._whole_sink() else self._keys(), progress=self.progress)
-        return observation(engine.staging, spec, seen, types)
+        return observation(engine.staging, spec, self.stream, seen, types)
 
     def _unheard_of(self, known: Observation) -> bool:
         """Whether records are desired that the ledger never met: the sink must be looked at before they are created."""
@@ -143,7 +145,7 @@ class _Planning:
         rows = changes.create_rows(desired, match=self.spec.match, types=self.desired.types)
         ids = ids_at(self.engine.staging, self.existing, self.stream, theirs)
         columns = [desired["__key"], desired["__source_id"], texts(ids), rows["after"], integers(hashes), rows["fingerprint"]]
-        return single(pa.table(columns, schema=MATCH_SCHEMA))
+        return single(pa.Table.from_arrays(columns, schema=MATCH_SCHEMA))
 
     def _value(self, rows: PlanRows, digest: str, previous_read: int | None, adopted: str, refused: str) -> Plan:
         spec, read, counted = self.spec, completeness(self.raw), rows.counts
@@ -169,6 +171,7 @@ class _Planning:
             desired_id=self.desired.batch.id,
             adopted_id=adopted,
             refused_id=refused,
+            epoch=self.epoch,
             digest=digest,
             counts=counts,
             refusals=refusals(spec, counts, read, digest),

@@ -1,12 +1,14 @@
 """One run of one sync, step by step: extract, plan, apply, each resumable by the run's id. I/O only through the Engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from connectors.errors import ConfigError, ConnectorError
+from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
+from pipelines.fence import fence, target_of
 from pipelines.ledger import State
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
@@ -27,50 +29,40 @@ class SyncRun:
     def extract(self, *, full: bool = False) -> Batch:
         """Read the source into staging. Raises ConnectorError; then nothing is staged and the run is recorded as failed."""
         self._begin()
-        requests: dict[str, int] = {}
-        try:
-            with self.engine.counting(self.spec.source_connection, requests):
-                batch = extract_source(self.engine, self.spec, full=full, progress=self._progress)
-        except ConnectorError as error:
-            self._fail(error, "source", requests)
-            raise
-        self._note({"raw": batch.id, "requests": self._requests("source", requests)})
+        with self._recorded(), self._counted("source"):
+            batch = extract_source(self.engine, self.spec, full=full, progress=self._progress)
+        self._note({"raw": batch.id})
         return batch
 
     def plan(self) -> Plan:
         """Plan from what this run staged, or from the newest batch if it staged nothing. Reads the sink."""
         self._begin()
-        requests: dict[str, int] = {}
-        try:
-            with self.engine.counting(self.spec.target_connection, requests):
-                recover(self.engine, self.spec, progress=self._progress)
-                plan = plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
-        except ConnectorError as error:
-            self._fail(error, "sink", requests)
-            raise
-        self._note({"plan": plan.batch_id, "requests": self._requests("sink", requests)})
-        return plan
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.engine.lock(self._target))
+            except RetryableError:  # another run is writing: what it has under way is not ours to settle, and applying will plan anew
+                return self._make_plan(settle=False)
+            return self._make_plan(settle=True)
 
     def apply(self, plan: Plan | None = None, *, approve: str | None = None) -> Summary:
         """Apply this run's plan, read back what was written, and close the run. A refused plan writes nothing.
 
-        Raises ConnectorError where nothing could be delivered because the sink is out of reach or refuses us.
+        A plan that others overtook, because they wrote to the target since its sink was looked at, is made anew first.
+        Raises RetryableError while another run writes to the target, and ConnectorError where nothing could be
+        delivered because the sink is out of reach or refuses us.
         """
         self._begin()
-        plan = plan or self._plan()
-        if approve is not None and not plan.approved_by(approve):
-            message = f"digest {approve} was approved, but the plan is now {plan.digest[:12]}; look at the new plan and approve that"
-            return self._close_unapplied(plan, "refused", (message,))
-        if standing := plan.standing(approve):
-            return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
-        requests: dict[str, int] = {}
-        try:
-            with self.engine.lock(self.spec.target), self.engine.counting(self.spec.target_connection, requests):
-                delivered = deliver(self.engine, self.spec, self.run_id, plan, progress=self._progress)
-        except ConnectorError as error:
-            self._fail(error, "sink", requests)
-            raise
-        self._note({"requests": self._requests("sink", requests)})
+        with self._recorded(), self.engine.lock(self._target):
+            plan = plan or self._plan()
+            if self.engine.ledger.epoch(self._target) != plan.epoch:
+                plan = self._make_plan(settle=True)
+            if approve is not None and not plan.approved_by(approve):
+                message = f"digest {approve} was approved, but the plan is now {plan.digest[:12]}; look at the new plan and approve that"
+                return self._close_unapplied(plan, "refused", (message,))
+            if standing := plan.standing(approve):
+                return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
+            with self._counted("sink"), fence(self.engine, self.spec, plan.epoch) as held:
+                delivered = deliver(self.engine, self.spec, self.run_id, plan, held, progress=self._progress)
         self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
         prune(self.engine.staging, self.spec)
         summary = self._delivered(plan, delivered)
@@ -143,12 +135,44 @@ class SyncRun:
         self._started_s = self.engine.clock.monotonic()
         self.engine.ledger.note_run(self.run_id, {**facts, "duration_s": round(spent, 3)})
 
-    def _requests(self, side: str, more: Mapping[str, int]) -> dict[str, dict[str, int]]:
-        kept = self._kept().get("requests", {})
-        sides = {name: {"read": 0, "write": 0, **kept.get(name, {})} for name in ("source", "sink")}
-        for kind, count in more.items():
-            sides[side][kind] = sides[side].get(kind, 0) + count
-        return sides
+    @property
+    def _target(self) -> str:
+        return target_of(self.engine, self.spec)
+
+    def _make_plan(self, *, settle: bool) -> Plan:
+        with self._recorded(), self._counted("sink"):
+            if settle:
+                recover(self.engine, self.spec, progress=self._progress)
+            plan = plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
+        self._note({"plan": plan.batch_id})
+        return plan
+
+    @contextmanager
+    def _counted(self, side: Literal["source", "sink"]) -> Iterator[None]:
+        """Add the requests sent meanwhile to the run's, also where the step fails."""
+        connection = self.spec.source_connection if side == "source" else self.spec.target_connection
+        sent: dict[str, int] = {}
+        try:
+            with self.engine.counting(connection, sent):
+                yield
+        finally:
+            kept = self._kept().get("requests", {})
+            sides = {name: {"read": 0, "write": 0, **kept.get(name, {})} for name in ("source", "sink")}
+            for kind, count in sent.items():
+                sides[side][kind] = sides[side].get(kind, 0) + count
+            self._note({"requests": sides})
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Record the run as failed where the step raises a ConnectorError."""
+        try:
+            yield
+        except ConnectorError as error:
+            self._note({})
+            facts = {name: self._kept().get(name, empty) for name, empty in (("requests", {}), ("duration_s", 0.0))}
+            summary = Summary(self.spec.name, self.run_id, "failed", message=str(error), **facts)
+            self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
+            raise
 
     def _raw(self) -> Batch:
         staged = self.engine.staging.batches(raw_dataset(self.spec))
@@ -174,14 +198,6 @@ class SyncRun:
             "requests": kept.get("requests", {}),
             "duration_s": kept.get("duration_s", 0.0),
         }
-
-    def _fail(self, error: ConnectorError, side: str, requests: Mapping[str, int]) -> None:
-        self._note({"requests": self._requests(side, requests)})
-        kept = self._kept()
-        summary = Summary(
-            self.spec.name, self.run_id, "failed", requests=kept["requests"], duration_s=kept["duration_s"], message=str(error)
-        )
-        self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
 
 
 def run_sync(

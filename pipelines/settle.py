@@ -21,6 +21,7 @@ from pipelines.spec import SyncSpec
 
 ATTEMPTS = 3  # sends of one record in one run, at most
 CHUNK = 5_000
+LONGEST_SEND = timedelta(minutes=30)  # from an intent to its last request, the sender's waits and the queue before it included
 
 Item = TypeVar("Item")
 
@@ -87,15 +88,20 @@ def may_send_again(engine: Engine, spec: SyncSpec, stream: Stream, write: Write)
 
 
 def wait_until_quiet(engine: Engine, spec: SyncSpec, last_intent: datetime) -> None:
-    """Wait until no write begun by then can still take effect or stay hidden: the time of a request, T_server_max and T_lag."""
+    """Wait until no write intended by then can still take effect or stay hidden: T_server_max and T_lag after it was sent.
+
+    Nobody is sending any more. When exactly the last request left is not known: at the latest now, or LONGEST_SEND after its intent.
+    """
     settings = engine.settings(spec.target_connection)
-    quiet_at = last_intent + timedelta(seconds=settings.timeout_s + settings.T_server_max_s + settings.T_lag_s)
-    engine.clock.sleep((quiet_at - engine.clock.now()).total_seconds())
+    now = engine.clock.now()
+    quiet_at = min(now, last_intent + LONGEST_SEND) + timedelta(seconds=settings.T_server_max_s + settings.T_lag_s)
+    engine.clock.sleep((quiet_at - now).total_seconds())
 
 
 def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> int:
     """Settle what earlier runs left without an outcome, before anything is planned. Gives how many writes there were.
 
+    The caller holds the target's lock: nobody else is in the middle of these writes.
     Creates are looked up by their match key once none of them can still take effect. Updates and
     deletes need no look of their own: the coming plan starts from what the sink shows.
     """
@@ -108,7 +114,7 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
     if creates:
         types = pa.schema([(name, pa.string()) for name in spec.match])
         batch = see(engine, spec, stream, sorted({write.key for write in creates}), progress=progress)
-        observed = observation(engine.staging, spec, batch, types)
+        observed = observation(engine.staging, spec, stream, batch, types)
         for chunk in chunked(creates, CHUNK):
             hits = find(observed, [write.key for write in chunk], spec.match, types)
             settled = settle_creates(engine, spec, stream, observed, chunk, hits)

@@ -32,3 +32,8 @@ class RobostackSettings(ConnectionSettings):
     def keys_of(self, resource: str) -> tuple[str, ...]:
         """The fields that identify a record of a resource; the first is its id field."""
         return tuple(self.streams.get(resource, StreamSettings()).key) or (ID_FIELD,)
+
+    @property
+    def account(self) -> str:
+        """Which account of the platform this is, without secrets: what two connections to the same one have in common."""
+        return f"{super().account} {self.app_uuid}"

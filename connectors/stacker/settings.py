@@ -26,3 +26,8 @@ class StackerSettings(ConnectionSettings):
     bulk_failure: Literal["probe", "atomic", "partial"] = Field(
         "probe", description="whether a refused bulk call may have written some records; probe: look some of them up before saying so"
     )
+
+    @property
+    def account(self) -> str:
+        """Which account of the platform this is, without secrets: what two connections to the same one have in common."""
+        return f"{super().account} {self.stack_id}"

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.base import Record
 from connectors.errors import ConfigError, CredentialsError, RetryableError
+from pipelines.fence import target_of
 from tests.e2e.world import World, world
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -382,9 +383,58 @@ def test_a_mapping_that_names_no_field_of_the_source_says_which_is_nearest(both:
 def test_two_runs_at_once_do_not_both_write(both: World) -> None:
     both.put_contacts(contact(1))
     run, plan = both.plan(both.spec())
-    with both.core.lock("there.people"), pytest.raises(RetryableError, match="in use by another run"):
+    with both.core.lock(target_of(both.core, both.spec())), pytest.raises(RetryableError, match="in use by another run"):
         run.apply(plan)
     assert both.people() == []
+
+
+def test_a_plan_that_another_run_overtook_is_made_anew_and_doubles_nothing(anywhere: World) -> None:
+    anywhere.put_contacts(*(contact(n) for n in range(5)))
+    slow, plan = anywhere.plan(anywhere.spec())
+    assert anywhere.run(anywhere.spec()).created == 5
+    summary = slow.apply(plan)
+    assert (summary.created, summary.unchanged, len(anywhere.people())) == (0, 5, 5)
+
+
+def test_a_plan_that_was_overtaken_is_not_the_one_that_was_approved(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(5)))
+    limited = both.spec(limits={"create_count": 3})
+    slow, plan = both.plan(limited)
+    both.run(both.spec())
+    assert slow.apply(plan, approve=plan.digest).status == "refused"
+
+
+def test_a_process_that_stood_still_past_its_lease_sends_nothing_more(anywhere: World) -> None:
+    anywhere.put_contacts(*(contact(n) for n in range(4)))
+    run, plan = anywhere.plan(anywhere.spec(writes={"batch": 1}))
+    target = target_of(anywhere.core, anywhere.spec())
+    sent = 0
+
+    def stand_still(step: str, count: int) -> None:
+        nonlocal sent
+        if step == "apply" and sent == 0:
+            sent += 1
+            anywhere.clock.advance(3600)
+            assert anywhere.ledger.claim(target, plan.epoch + 1, "another host", anywhere.clock.now(), dead=False)
+
+    run._progress = stand_still
+    anywhere.configure("there", concurrency=1)
+    summary = run.apply(plan)
+    assert (summary.created, summary.rejected) == (1, 3)
+    assert "took over" in anywhere.ledger.failures("c2p")[0].reason
+
+
+def test_a_sink_that_goes_out_of_reach_in_the_middle_leaves_the_rest_pending(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(30)))
+    both.robostack.set_switch("fault", "429")
+    both.robostack.set_switch("fault_count", "1000")
+    spec = both.spec(writes={"batch": 10})
+    with pytest.raises(RetryableError):
+        both.run(spec)
+    assert len(both.ledger.failures("c2p")) == 30
+    both.robostack.set_switch("fault", "none")
+    assert both.run(spec).created == 30
+    assert both.ledger.failures("c2p") == []
 
 
 def test_a_key_changed_at_the_source_is_recognised_in_an_increment_too(both: World) -> None:

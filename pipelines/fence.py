@@ -1,0 +1,60 @@
+"""The fence around a target: one writer at a time, and none that acts on what it saw before another wrote.
+
+Every right to write moves the target's epoch on; a plan made at an earlier epoch is stale. On one host a
+file lock that dies with its process decides; where hosts share a ledger, a lease in it that must be renewed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from connectors.errors import RetryableError
+from pipelines.engine import Engine
+from pipelines.spec import SyncSpec
+
+
+def target_of(engine: Engine, spec: SyncSpec) -> str:
+    """The account and stream that a sync writes to: the same for every connection and sync that reaches them."""
+    return f"{engine.settings(spec.target_connection).account} {spec.target_stream}"
+
+
+@dataclass
+class Fence:
+    """The right to write to a target, held. `epoch` stands in every intent."""
+
+    engine: Engine
+    target: str
+    epoch: int
+    holder: str
+    lease: timedelta
+    until: datetime
+
+    def check(self) -> None:
+        """Make sure, right before sending, that the right is still ours for as long as a request can take.
+
+        Raises RetryableError where it was lost (this process stood still for longer than the lease); nothing may be sent then.
+        """
+        now = self.engine.clock.now()
+        if now < self.until - self.lease / 2:
+            return
+        self.until = now + self.lease
+        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, self.until):
+            raise RetryableError(f"another run took over {self.target} while this one stood still; run again")
+
+
+@contextmanager
+def fence(engine: Engine, spec: SyncSpec, epoch: int) -> Iterator[Fence]:
+    """Hold the right to write to the sync's target, if its epoch is still `epoch`. The caller holds the host's lock.
+
+    Raises RetryableError where another host holds it, or took it since that epoch.
+    """
+    target = target_of(engine, spec)
+    lease = timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 60)
+    held = Fence(engine, target, epoch + 1, engine.rng.token(), lease, engine.clock.now() + lease)
+    if not engine.ledger.claim(target, epoch, held.holder, held.until, dead=not engine.ledger.shared):
+        raise RetryableError(f"another run is writing to {target}, or did since this one was planned; run again when it is over")
+    try:
+        yield held
+    finally:
+        engine.ledger.release(target, held.epoch, held.holder)
