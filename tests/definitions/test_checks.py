@@ -1,6 +1,7 @@
 """The asset checks over real staging: what each finds, how grave it is, and when it stops a run."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,11 @@ def test_a_part_of_the_records_may_lack_fields_and_values(checked: Checked) -> N
 
 
 def made_plan(*refusals: Refusal, **counts: int) -> Plan:
-    return Plan("s", "1", "1", "1", "", "", "d" * 64, Counts(**counts), refusals, True, (), ())
+    """A plan of which only the counts and the refusals matter."""
+    blank = {
+        field.name: {"str": "", "int": 0, "bool": True}.get(str(getattr(field.type, "__name__", field.type)), ()) for field in fields(Plan)
+    }
+    return Plan(**{**blank, "sync": "s", "counts": Counts(**counts), "refusals": refusals})
 
 
 def test_a_refused_plan_fails_its_check_and_says_how_to_let_it_pass() -> None:
