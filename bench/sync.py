@@ -45,8 +45,10 @@ def main() -> None:
 
 
 def _steps(runtime: Runtime, stacker: str, rounds: int) -> None:
-    upsert = SyncSpec(
-        **{"name": "upsert", "from": "stacker_demo.contacts", "to": "robostack_demo.people", "match": ["email"], "fields": FIELDS}
+    upsert, incremental, mirror = (
+        _spec("c2p"),
+        _spec("increments", read={"mode": "incremental", "cursor": "updated_at"}),
+        _spec("c2p", mode="mirror"),
     )
     print(f"{'step':34} {'seconds':>8} {'read':>7} {'created':>7} {'updated':>7} {'deleted':>7} {'same':>7} {'invalid':>7}  requests")
     _run(runtime, "upsert, first", upsert)
@@ -55,14 +57,16 @@ def _steps(runtime: Runtime, stacker: str, rounds: int) -> None:
         bare = _bare(runtime)
         wall = _run(runtime, f"upsert, unchanged ({number + 1})", upsert)
         print(f"{'':34} {wall - bare:8.2f} s beyond the platforms' answers ({bare:.2f} s for a bare client)")
-    incremental = upsert.model_copy(update={"name": "incremental", "read": {"mode": "incremental", "cursor": "updated_at"}})
-    incremental = SyncSpec(**{**incremental.model_dump(by_alias=True)})
     _run(runtime, "incremental, first", incremental)
     _business(stacker, edits=500, additions=20, deletions=10)
     _run(runtime, "incremental, after 500 + 20 − 10", incremental)
-    mirror = SyncSpec(**{**upsert.model_dump(by_alias=True), "name": "upsert", "mode": "mirror"})
     _run(runtime, "mirror, after 500 + 20 − 10", mirror)
     _verify(runtime, mirror)
+
+
+def _spec(name: str, **changed: Any) -> SyncSpec:
+    sides = {"from": "stacker_demo.contacts", "to": "robostack_demo.people"}
+    return SyncSpec(**{"name": name, **sides, "match": ["email"], "fields": FIELDS, **changed})
 
 
 def _run(runtime: Runtime, title: str, spec: SyncSpec) -> float:
