@@ -6,10 +6,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, ContractError
 from connectors.settings import Secret
 
-__all__ = ["address", "base_address", "secret_spellings"]
+__all__ = ["address", "base_address", "own_path", "secret_spellings"]
 
 
 def base_address(base_url: str) -> httpx.URL:
@@ -40,6 +40,29 @@ def address(base: httpx.URL, path: str) -> httpx.URL:
     if (url.scheme, url.host, url.port) != (base.scheme, base.host, base.port):
         raise ConfigError(f"the path {path[:120]!r} leads away from {base.host}")
     return url
+
+
+def own_path(base: httpx.URL, link: str) -> str:
+    """The path, for a request of the same connection, that an absolute or rooted link of an answer names; query included.
+
+    Raises ContractError when it leads to another origin or out of the connection's prefix: credentials go nowhere else.
+    """
+    try:
+        urlsplit(link)
+        target = httpx.URL(str(base)).join(link)
+    except (httpx.InvalidURL, ValueError):
+        raise ContractError("the answer links to something that is no address; look at the platform") from None
+    if (target.scheme, target.host, target.port) != (base.scheme, base.host, base.port) or target.userinfo:
+        raise ContractError(f"the answer links away from {base.host}, which is not followed; check base_url and the platform")
+    whole, prefix = target.raw_path.decode("ascii"), base.raw_path.decode("ascii").rstrip("/")
+    path = whole.removeprefix(prefix)
+    if not whole.startswith(prefix + "/"):
+        raise ContractError(f"the answer links to a path outside {prefix}, which is not followed; check base_url")
+    try:
+        address(base, path)
+    except ConfigError:
+        raise ContractError("the answer links to a path that cannot be used; look at the platform") from None
+    return path
 
 
 def secret_spellings(auth: Mapping[str, Secret]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What goes to a platform and what comes back: one request, one answer. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from connectors.base import Delivery, JsonValue, Operation
 from connectors.errors import ContractError, UnknownOutcome
 from connectors.jsontext import loads
+from connectors.settings import Secret
 
 __all__ = ["ABSENT", "Answer", "Request"]
 
@@ -20,17 +21,19 @@ class Request:
 
     `success` names the statuses the document gives for success. `certified` names the statuses by
     which the platform definitely refuses a single-record request, nothing changed (→ RefusedError).
-    403 concerns the whole connection (→ CredentialsError) unless it is named there.
+    403 concerns the whole connection (→ CredentialsError) unless it is named there. `form` is sent
+    instead of JSON, as a web form is. Contents are not shown when a request is printed.
     """
 
     operation: Operation
     path: str
-    params: Sequence[tuple[str, str]] = ()
-    json: JsonValue = ABSENT
-    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    json: JsonValue = field(default=ABSENT, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     accept: str = "application/json"
     success: frozenset[int] = frozenset({200})
     certified: frozenset[int] = frozenset({400, 404, 409, 413, 422})
+    form: Mapping[str, str | Secret] | None = field(default=None, repr=False)
 
     @property
     def write(self) -> bool:
@@ -48,14 +51,16 @@ class Answer:
     """What came back: header names in lower case, the whole decompressed body, the server's own date if it told one.
 
     `repeated`: an earlier try of the same call may have taken effect, so "no such record" may be our own doing.
+    `redact` makes a text fit to be shown. Contents are not shown when an answer is printed.
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     server_date: datetime | None
     request: Request | None = None
     repeated: bool = False
+    redact: Callable[[str], str] = field(default=str, repr=False, compare=False)
 
     def json(self) -> JsonValue:
         """The body as JSON, numbers exact (Decimal for fractions).
@@ -67,7 +72,8 @@ class Answer:
             return loads(self.body)
         except ContractError as error:
             where = self.request.where if self.request else "the request"
-            message = f"{where} was answered {self.status} with {len(self.body):,} bytes that cannot be understood: {error}"
+            why = self.redact(str(error))
+            message = f"{where} was answered {self.status} with {len(self.body):,} bytes that cannot be understood: {why}"
             if self.request is not None and self.request.write:
                 raise UnknownOutcome(f"{message}; look at the platform before writing this again") from None
             raise ContractError(f"{message}; check base_url and whether a proxy answered") from None

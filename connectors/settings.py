@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from connectors.base import Clock, Operation, Rng, Source
+
+Result = TypeVar("Result")
 
 
 class Secret:
@@ -68,7 +70,7 @@ class StreamSettings(BaseModel):
 class ConnectionSettings(BaseModel):
     """The settings every connector has. A connector adds its own by inheriting."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
     connector: str
     base_url: str
@@ -77,6 +79,7 @@ class ConnectionSettings(BaseModel):
     concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
     timeout_s: float = Field(60.0, gt=0)
     max_response_bytes: int = Field(256 * 1024 * 1024, gt=0, description="an answer larger than this is refused")
+    max_response_s: float = Field(600.0, gt=0, description="an answer that takes longer than this in all is given up")
     page_size: int | None = Field(None, gt=0)
     T_server_max_s: float = Field(60.0, ge=0, description="the longest a write may still take effect after we stopped waiting")
     T_lag_s: float = Field(0.0, ge=0, description="the longest a written record may stay invisible to a read")
@@ -90,16 +93,28 @@ class ConnectionSettings(BaseModel):
         return self.base_url.rstrip("/")
 
 
+class Cell(Protocol):
+    """A few bytes that outlive a process and are shared by all processes of a host. `where` names the place for people."""
+
+    where: str
+
+    def change(self, step: Callable[[bytes], tuple[bytes, Result]]) -> Result:
+        """Give `step` what is kept (empty: nothing yet), alone; keep what it gives back first, return the second. Raises OSError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
-    """What a connector is given to reach the world: time, chance and the wire.
+    """What a connector is given to reach the world: time, chance, the wire, and what is known of an account's pace.
 
-    `transport` is an `httpx.BaseTransport`, or None for the real network.
+    `transport` is an `httpx.BaseTransport`, or None for the real network. `paces` gives the cell of an account
+    (letters and digits) and is equal for equal places; None: each process paces itself.
     """
 
     clock: Clock
     rng: Rng
     transport: Any = None
+    paces: Callable[[str], Cell] | None = None
 
 
 @dataclass(frozen=True)

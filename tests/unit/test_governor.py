@@ -2,13 +2,17 @@
 
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.errors import ConfigError, RetryableError
-from connectors.governor import Bucket, Governor, Rate, governor_for, parse_rate
+from connectors.governor import Bucket, Governor, Rate, breaker_for, governor_for, parse_rate
+from connectors.governor_file import FilePaces
+from connectors.settings import Ports
+from pipelines.ports import SystemRng
 from tests.clock import FakeClock
 
 rates = st.builds(Rate, st.floats(0.05, 500), st.integers(1, 200))
@@ -109,12 +113,25 @@ def test_a_pause_beyond_the_patience_is_an_error_that_tells_how_long(clock: Fake
     assert clock.slept == []
 
 
-def test_connections_with_the_same_credential_share_a_governor(clock: FakeClock) -> None:
-    shared = governor_for("https://host:443", "digest", clock)
-    assert governor_for("https://host:443", "digest", clock) is shared
-    assert governor_for("https://host:443", "other", clock) is not shared
-    assert governor_for("https://elsewhere:443", "digest", clock) is not shared
-    assert governor_for("https://host:443", "digest", FakeClock()) is not shared
+def test_connections_with_the_same_credential_share_a_governor_and_those_of_one_host_a_breaker(clock: FakeClock, tmp_path: Path) -> None:
+    ports = Ports(clock, SystemRng())
+    shared = governor_for("https://host:443", "digest", ports)
+    assert governor_for("https://host:443", "digest", Ports(clock, SystemRng())) is shared
+    assert governor_for("https://host:443", "other", ports) is not shared
+    assert governor_for("https://elsewhere:443", "digest", ports) is not shared
+    assert governor_for("https://host:443", "digest", Ports(FakeClock(), SystemRng())) is not shared
+    assert governor_for("https://host:443", "digest", Ports(clock, SystemRng(), paces=FilePaces(tmp_path))) is not shared
+    assert breaker_for("https://host:443", clock, SystemRng()) is breaker_for("https://host:443", clock, SystemRng())
+    assert breaker_for("https://elsewhere:443", clock, SystemRng()) is not breaker_for("https://host:443", clock, SystemRng())
+
+
+def test_repeats_are_at_most_a_tenth_after_the_first_twenty(clock: FakeClock) -> None:
+    governor = Governor(clock)
+    allowed = 0
+    for _ in range(1_000):
+        governor.sent()
+        allowed += governor.may_repeat()
+    assert 100 <= allowed <= 120
 
 
 @pytest.mark.parametrize(
@@ -131,7 +148,9 @@ def test_a_rate_is_read_as_written(text: str | None, burst: int | None, rate: Ra
     assert parse_rate(text, burst) == rate
 
 
-@pytest.mark.parametrize(("text", "burst"), [("10", None), ("0/s", None), ("-1/s", None), ("fast", None), ("10/d", None), ("10/s", 0)])
+@pytest.mark.parametrize(
+    ("text", "burst"), [("10", None), ("0/s", None), ("-1/s", None), ("fast", None), ("10/d", None), ("10/s", 0), ("9" * 400 + "/s", None)]
+)
 def test_a_rate_that_cannot_be_is_refused(text: str, burst: int | None) -> None:
     with pytest.raises(ConfigError, match=r"rate_limit|burst"):
         parse_rate(text, burst)

@@ -180,9 +180,9 @@ def test_429_is_repeated_for_every_class_and_never_before_it_was_asked(delivery:
 
 @pytest.mark.parametrize(
     ("retry_after", "least_s"),
-    [("Thu, 01 Jan 2026 00:00:30 GMT", 30), ("0", 0), ("soon", 0), ("-5", 0), ("", 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("1.5", 1.5)],
+    [("Thu, 01 Jan 2026 00:00:30 GMT", 30), ("0", 0), ("soon", 1), ("-5", 1), ("", 1), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("1.5", 1.5)],
 )
-def test_retry_after_is_a_number_a_date_or_ignored(retry_after: str, least_s: float, clock: FakeClock) -> None:
+def test_retry_after_is_a_number_a_date_or_else_a_second(retry_after: str, least_s: float, clock: FakeClock) -> None:
     outcome, _ = send(first(answer(429, headers={"Retry-After": retry_after})), clock, request_of(E2))
     assert isinstance(outcome, Answer)
     assert least_s <= clock.monotonic() <= least_s + 1
