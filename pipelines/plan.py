@@ -112,14 +112,11 @@ class Plan:
         return self.refusals
 
 
-def refusals(spec: SyncSpec, counts: Counts, read: Completeness, digest: str) -> tuple[Refusal, ...]:
-    """Every reason why this plan may not be applied as it is."""
+def refusals(spec: SyncSpec, counts: Counts, read: Completeness | None, digest: str) -> tuple[Refusal, ...]:
+    """Every reason why this plan may not be applied as it is. `read` None: its deletions are named, not concluded from absence."""
     short = digest[:12]
-    found = [
-        _empty_source(spec, counts, short),
-        *_deletes(spec, counts, read, short),
-        *_limits(spec, counts, short),
-    ]
+    absence = [] if read is None else [_empty_source(spec, counts, short), _unproven(spec, counts, read)]
+    found = [*absence, _delete_limit(spec, counts, short), *_limits(spec, counts, short)]
     return tuple(refusal for refusal in found if refusal is not None)
 
 
@@ -132,38 +129,25 @@ def _empty_source(spec: SyncSpec, counts: Counts, short: str) -> Refusal | None:
     return Refusal("empty_source", f"{said}; if that is right, approve digest {short}", True)
 
 
-def _deletes(spec: SyncSpec, counts: Counts, read: Completeness, short: str) -> list[Refusal]:
+def _unproven(spec: SyncSpec, counts: Counts, read: Completeness) -> Refusal | None:
     if counts.delete == 0:
-        return []
+        return None
     if not read.complete:
-        why = "; ".join(read.reasons)
-        return [
-            Refusal(
-                "incomplete_read",
-                f"{counts.delete} records would be deleted, but the read of {spec.source} is not proven complete: {why}",
-                False,
-            )
-        ]
+        said = f"{counts.delete} records would be deleted, but the read of {spec.source} is not proven complete"
+        return Refusal("incomplete_read", f"{said}: {'; '.join(read.reasons)}", False)
     if counts.desired == 0:
-        return [
-            Refusal(
-                "empty_desired",
-                f"nothing is desired, and all {counts.delete} records this sync owns in {spec.target} would be deleted; never applied",
-                False,
-            )
-        ]
+        said = f"nothing is desired, and all {counts.delete} records this sync owns in {spec.target} would be deleted"
+        return Refusal("empty_desired", f"{said}; that is never applied", False)
+    return None
+
+
+def _delete_limit(spec: SyncSpec, counts: Counts, short: str) -> Refusal | None:
     settings, share = spec.delete_settings, counts.delete / max(counts.owned, 1)
-    if counts.delete > settings.max_count or share > settings.max_share:
-        limit = f"limits {settings.max_count} records and {settings.max_share:.0%}"
-        return [
-            Refusal(
-                "delete_limit",
-                f"{counts.delete} of {counts.owned} records would be deleted ({share:.0%}, {limit}); "
-                f"to allow this plan, approve digest {short}",
-                True,
-            )
-        ]
-    return []
+    if counts.delete <= settings.max_count and (share <= settings.max_share or counts.delete == 0):
+        return None
+    limit = f"limits {settings.max_count} records and {settings.max_share:.0%}"
+    said = f"{counts.delete} of {counts.owned} records would be deleted ({share:.0%}, {limit})"
+    return Refusal("delete_limit", f"{said}; to allow this plan, approve digest {short}", True)
 
 
 def _limits(spec: SyncSpec, counts: Counts, short: str) -> list[Refusal]:

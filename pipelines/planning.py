@@ -75,7 +75,7 @@ class _Planning:
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)
-            plan = self._value(rows, self._named(digest), self._previous_read(staged), adopted, refused)
+            plan = self._value(rows, named(spec, digest), self._previous_read(staged), adopted, refused)
             batch = writer.commit(plan.note())
         engine.staging.put_index(batch, "desired", {"position": np.concatenate([*rows.at, np.empty(0, np.int64)])})
         return Plan.from_note(batch.id, batch.note)
@@ -182,16 +182,17 @@ class _Planning:
             samples=tuple(rows.samples),
         )
 
-    def _named(self, digest: str) -> str:
-        """The digest of the rows together with what they are to be applied to."""
-        said = "\0".join((self.spec.name, self.spec.source, self.spec.target, self.spec.mode, digest))
-        return hashlib.sha256(said.encode()).hexdigest()
-
     def _previous_read(self, staged: list[Batch]) -> int | None:
         """How many records the last full read before this one gave; None where this is no full read or the first."""
         if not is_full(self.raw):
             return None
         return next((batch.count for batch in reversed(staged) if is_full(batch) and batch.id < self.raw.id), None)
+
+
+def named(spec: SyncSpec, digest: str) -> str:
+    """The digest of plan rows together with what they are to be applied to."""
+    said = "\0".join((spec.name, spec.source, spec.target, spec.mode, digest))
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _numbered(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -63,7 +63,7 @@ class SyncRun:
                 return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
             with self._counted("sink"), fence(self.engine, self.spec, plan.epoch) as held:
                 delivered = deliver(self.engine, self.spec, self.run_id, plan, held, progress=self._progress)
-        self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
+        self._applied(plan)
         prune(self.engine.staging, self.spec)
         summary = self._delivered(plan, delivered)
         self.engine.ledger.finish_run(self.run_id, summary.status, summary.as_json())
@@ -139,11 +139,18 @@ class SyncRun:
     def _target(self) -> str:
         return target_of(self.engine, self.spec)
 
+    def _planned(self) -> Plan:
+        return plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
+
+    def _applied(self, plan: Plan) -> None:
+        """Every record staged up to the plan's batch has an outcome now."""
+        self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
+
     def _make_plan(self, *, settle: bool) -> Plan:
         with self._recorded(), self._counted("sink"):
             if settle:
                 recover(self.engine, self.spec, progress=self._progress)
-            plan = plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
+            plan = self._planned()
         self._note({"plan": plan.batch_id})
         return plan
 

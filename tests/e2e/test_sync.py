@@ -9,6 +9,7 @@ import pytest
 from connectors.base import Record
 from connectors.errors import ConfigError, CredentialsError, RetryableError
 from pipelines.fence import target_of
+from pipelines.undo import UndoRun
 from tests.e2e.world import World, world
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -444,3 +445,46 @@ def test_a_key_changed_at_the_source_is_recognised_in_an_increment_too(both: Wor
     both.edit_contact("c3@example.com", email="new3@example.com", updated_at="2026-03-01T00:00:00Z")
     summary = both.run(spec)
     assert (summary.created, summary.updated, summary.differences, len(both.people())) == (0, 1, 0, 23)
+
+
+def test_undoing_a_run_takes_back_what_it_wrote_and_leaves_what_others_changed_since(anywhere: World) -> None:
+    anywhere.put_contacts(*(contact(n) for n in range(12)))
+    anywhere.put_people(
+        {"email": "c0@example.com", "name": "before", "score": 7}, {"email": "c1@example.com", "name": "before", "score": None}
+    )
+    assert anywhere.run(anywhere.spec()).created == 10
+    people = anywhere.people()
+    next(person for person in people if person["email"] == "c5@example.com")["name"] = "theirs"
+    anywhere.put_people(*people)
+    undo = UndoRun(anywhere.core, anywhere.spec(deletes={"max_share": 1.0}), "undo1", "run1")
+    summary = undo.apply(undo.plan())
+    assert (summary.deleted, summary.updated, summary.conflicts, summary.differences) == (9, 2, 1, 0)
+    assert [(person["email"], person["name"], person["score"]) for person in anywhere.people()] == [
+        ("c0@example.com", "before", 7),
+        ("c1@example.com", "before", None),
+        ("c5@example.com", "theirs", 5),
+    ]
+    assert anywhere.run(anywhere.spec()).created == 9
+
+
+def test_undoing_a_mirror_run_makes_the_deleted_records_again(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(30)))
+    spec = both.spec(mode="mirror")
+    both.run(spec)
+    both.remove_contact("c4@example.com")
+    both.run(spec)
+    undo = UndoRun(both.core, spec, "undo1", "run2")
+    summary = undo.apply(undo.plan())
+    assert (summary.created, summary.differences, len(both.people())) == (1, 0, 30)
+    assert both.person("c4@example.com")["name"] == "Zoë 4 🚲"
+
+
+def test_undoing_is_held_back_by_the_same_guards(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(12)))
+    both.run(both.spec())
+    undo = UndoRun(both.core, both.spec(), "undo1", "run1")
+    refused = undo.apply(undo.plan())
+    assert (refused.status, len(both.people())) == ("refused", 12)
+    again = UndoRun(both.core, both.spec(), "undo2", "run1")
+    assert again.apply(again.plan(), approve=refused.digest).deleted == 12
+    assert both.people() == []

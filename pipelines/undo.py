@@ -1,0 +1,217 @@
+"""Undo: the plan that takes a run's writes back, from what the sink held before them. Reads the ledger and the sink."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors import jsontext
+from connectors.arrow import records_to_batch
+from connectors.base import Op, Record, Stream
+from connectors.errors import ConfigError
+from pipelines import changes
+from pipelines.arrays import single, texts
+from pipelines.engine import Engine, Progress, silent
+from pipelines.fence import target_of
+from pipelines.keys import key_values
+from pipelines.ledger import State, Write
+from pipelines.observe import ids_at, observation, see
+from pipelines.plan import Counts, Plan, promises, refusals
+from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLES
+from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
+from pipelines.run import SyncRun
+from pipelines.settle import CHUNK, chunked, find
+from pipelines.spec import SyncSpec
+from pipelines.staging import Dataset
+
+_INVERSE: dict[str, Op] = {"create": "delete", "update": "update", "delete": "create"}
+_ORDER: tuple[Op, ...] = ("create", "update", "delete")
+
+
+class UndoRun(SyncRun):
+    """A run that takes back what another one wrote, under the same guards, fence and read-back as any run.
+
+    A record that others changed since is left as it is and reported as a conflict.
+    """
+
+    def __init__(self, engine: Engine, spec: SyncSpec, run_id: str, undone: str, progress: Progress = silent) -> None:
+        super().__init__(engine, spec, run_id, progress)
+        self._undone = undone
+
+    def _planned(self) -> Plan:
+        return plan_undo(self.engine, self.spec, self._undone, progress=self._progress)
+
+    def _applied(self, plan: Plan) -> None:
+        """The position stays: the source was not read, and its records are due as before."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One write taken back: what to send, and the values that the record should then have."""
+
+    op: Op
+    write: Write
+    sink_id: str | None
+    before: Record
+    after: Record
+
+
+def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress = silent) -> Plan:
+    """The plan that takes the confirmed writes of a run back. Raises ConfigError where there is nothing, or the sink cannot do it."""
+    stream = engine.sink(spec.target_connection).stream(spec.target_stream)
+    epoch = engine.ledger.epoch(target_of(engine, spec))
+    writes = list(engine.ledger.writes(run_id, [State.CONFIRMED]))
+    if not writes:
+        raise ConfigError(f"run {run_id} wrote nothing that could be taken back; `crossdock runs {spec.name}` lists the runs")
+    for op in sorted({_INVERSE[write.op] for write in writes}):
+        if stream.capabilities.write(op) is None:
+            raise ConfigError(f"{spec.target} cannot {op} records, so run {run_id} cannot be taken back")
+    steps, conflicts = _steps(engine, spec, stream, writes, progress)
+    steps.sort(key=lambda step: (_ORDER.index(step.op), step.write.key))
+    rows = [_row(number, step, spec) for number, step in enumerate(steps)]
+    plan_rows = pa.RecordBatch.from_pylist(rows, schema=changes.PLAN_SCHEMA)
+    with engine.staging.begin(Dataset(("desired", spec.name))) as writer:
+        kept = [step for step in steps if step.op != "delete"]
+        writer.write(_desired([(step.write, {**key_values(step.write.key, spec.match), **step.after}) for step in kept]))
+        desired = writer.commit({"undo": run_id})
+    with engine.staging.begin(adopted_dataset(spec)) as writer:
+        writer.write(single(MATCH_SCHEMA.empty_table()))
+        adopted = writer.commit({})
+    with engine.staging.begin(refused_dataset(spec)) as writer:
+        writer.write(_refused(conflicts))
+        refused = writer.commit({})
+    count = {op: sum(step.op == op for step in steps) for op in _ORDER}
+    owned = len(engine.ledger.match_hashes(spec.name))
+    counts = Counts(
+        read=count["create"] + count["update"] + len(conflicts),
+        desired=count["create"] + count["update"],
+        create=count["create"],
+        update=count["update"],
+        delete=count["delete"],
+        conflicts=len(conflicts),
+        existing=owned,
+        owned=owned,
+    )
+    digest = named(spec, f"undo {run_id} " + changes.digest([plan_rows]))
+    with engine.staging.begin(plan_dataset(spec)) as writer:
+        writer.write(plan_rows)
+        plan = Plan(
+            sync=spec.name,
+            batch_id="",
+            raw_id="",
+            desired_id=desired.id,
+            adopted_id=adopted.id,
+            refused_id=refused.id,
+            epoch=epoch,
+            digest=digest,
+            counts=counts,
+            refusals=refusals(spec, counts, None, digest),
+            complete=True,
+            reasons=(f"the writes of run {run_id} are in the ledger",),
+            promises=promises(spec, counts, stream.capabilities),
+            warnings=(f"the next run of {spec.name} writes this again, unless its source or its mapping changes first",),
+            samples=tuple(_sample(step, spec) for step in steps[: 3 * SAMPLES]),
+        )
+        batch = writer.commit(plan.note())
+    places = np.concatenate([np.arange(counts.desired, dtype=np.int64), np.full(counts.delete, -1, np.int64)])
+    engine.staging.put_index(batch, "desired", {"position": places})
+    return Plan.from_note(batch.id, batch.note)
+
+
+def _steps(
+    engine: Engine, spec: SyncSpec, stream: Stream, writes: list[Write], progress: Progress
+) -> tuple[list[_Step], list[tuple[Write, str]]]:
+    """What takes each write back, and the writes that must stand because the record is not as they left it."""
+    types = pa.schema([(name, pa.string()) for name in spec.match])
+    batch = see(engine, spec, stream, sorted({write.key for write in writes}), progress=progress)
+    shown = observation(engine.staging, spec, stream, batch, types)
+    steps: list[_Step] = []
+    conflicts: list[tuple[Write, str]] = []
+    for chunk in chunked(writes, CHUNK):
+        hits = find(shown, [write.key for write in chunk], spec.match, types)
+        single_hits = np.flatnonzero(hits.counts == 1)
+        ids = dict(zip(single_hits.tolist(), ids_at(engine.staging, shown, stream, hits.positions[single_hits]), strict=True))
+        own = [number for number, write in enumerate(chunk) if write.op != "delete" and ids.get(number) == write.sink_id]
+        held = engine.staging.take(shown.batch, hits.positions[own])
+        changed = dict(zip(own, _changed([chunk[number] for number in own], held, stream), strict=True))
+        for number, write in enumerate(chunk):
+            why = _why_not(write, int(hits.counts[number]), changed.get(number))
+            if why:
+                conflicts.append((write, why))
+            else:
+                before = {name: value for name, value in _object(write.before).items() if name not in stream.read_only}
+                before.pop(stream.id_field, None)
+                steps.append(_Step(_INVERSE[write.op], write, ids.get(number), _object(write.after), before))
+    return steps, conflicts
+
+
+def _why_not(write: Write, count: int, changed: str | None) -> str:
+    """Why a write cannot be taken back; empty where it can. `changed`: the fields others changed, None where it is not there."""
+    if write.op == "delete":
+        return "a record with this match key is in the sink again" if count else ""
+    if changed is None:
+        return "another record has this match key now" if count else "the record is not in the sink any more"
+    return f"{changed} was changed in the sink since" if changed else ""
+
+
+def _changed(writes: Sequence[Write], held: pa.Table, stream: Stream) -> list[str]:
+    """For each write the fields that the sink does not hold any more as they were written."""
+    if not writes:
+        return []
+    written = _desired([(write, _object(write.after)) for write in writes])
+    types = pa.schema([column for column in written.schema if not column.name.startswith("__")])
+    found = changes.update_rows(
+        pa.Table.from_batches([written]), held, None, match=(), types=types, id_field=stream.id_field, write_only=stream.write_only
+    )
+    names = [""] * len(writes)
+    for place, fields in zip(found.positions.tolist(), found.rows.column("fields").to_pylist(), strict=True):
+        names[place] = ", ".join(fields)
+    return names
+
+
+def _desired(records: Sequence[tuple[Write, Record]]) -> pa.RecordBatch:
+    """Records as desired rows; a field that one of them does not have is one to leave alone."""
+    batch = records_to_batch([record for _, record in records], None)
+    names = [name for name in batch.schema.names if not name.startswith("__")]
+    omitted = pa.array([[name for name in names if name not in record] or None for _, record in records], pa.list_(pa.string()))
+    own = [texts([write.source_id or "" for write, _ in records]), texts([write.key for write, _ in records]), omitted]
+    fields = [pa.field("__source_id", pa.string()), pa.field("__key", pa.string()), pa.field("__omitted", pa.list_(pa.string()))]
+    columns = [batch.column(name) for name in names]
+    return pa.RecordBatch.from_arrays([*own, *columns], schema=pa.schema([*fields, *(batch.schema.field(name) for name in names)]))
+
+
+def _row(number: int, step: _Step, spec: SyncSpec) -> dict[str, Any]:
+    return {
+        "seq": number,
+        "op": step.op,
+        "key": jsontext.dumps(key_values(step.write.key, spec.match)).decode(),
+        "source_id": step.write.source_id,
+        "sink_id": step.sink_id,
+        "fields": sorted(step.after),
+        "before": jsontext.dumps(step.before).decode(),
+        "after": None if step.op == "delete" else jsontext.dumps(step.after).decode(),
+        "fingerprint": None,
+    }
+
+
+def _refused(conflicts: Sequence[tuple[Write, str]]) -> pa.RecordBatch:
+    writes = [write for write, _ in conflicts]
+    columns = [
+        texts([write.source_id or "" for write in writes]),
+        texts([write.key for write in writes]),
+        texts(["conflict"] * len(writes)),
+        texts([""] * len(writes)),
+        texts([f"not taken back: {why}" for _, why in conflicts]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=REFUSED_SCHEMA)
+
+
+def _sample(step: _Step, spec: SyncSpec) -> dict[str, Any]:
+    return {"op": step.op, "key": key_values(step.write.key, spec.match), "before": step.before, "after": step.after}
+
+
+def _object(text: str | None) -> Record:
+    value = jsontext.loads(text) if text is not None else {}
+    return value if isinstance(value, dict) else {}
