@@ -1,4 +1,4 @@
-"""Moving records: `plan`, `run`, `verify`."""
+"""Moving records: `plan`, `run`, `verify`, `undo`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +14,13 @@ from pipelines.terminal import screen
 
 if TYPE_CHECKING:
     from pipelines.commands.troubles import Trouble
+    from pipelines.ledger import Run
     from pipelines.plan import Plan
     from pipelines.runtime import Runtime
     from pipelines.spec import SyncSpec
     from pipelines.summary import Summary
 
-__all__ = ["COMMANDS", "plan", "run", "verify"]
+__all__ = ["COMMANDS", "plan", "run", "undo", "verify"]
 
 Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
 Full = Annotated[bool, typer.Option("--full", help="Read the whole source, not only what changed.")]
@@ -83,6 +84,44 @@ def verify(sync: Sync) -> int:
         if differences:
             out.line(f"Next: crossdock plan {spec.name} --full")
         return status
+
+
+def undo(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run to take back: its id, or how it begins.")],
+    approve: Annotated[str | None, typer.Option(metavar="DIGEST", help="Apply a refused plan, if it is still exactly this one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only.")] = False,
+) -> int:
+    """Take back what a run wrote. What others changed since stays as it is."""
+    from pipelines.commands.launch import ending_of
+    from pipelines.undo import UndoRun
+
+    out = screen()
+    with open_project() as project:
+        undone = _run_of(project, run_id)
+        spec = _spec(project, undone.sync)
+        own_id = project.ports.rng.token()
+        with watching(out, f"undo {spec.name}") as watch, ending_of(project, spec, own_id):
+            one = UndoRun(project.engine(), spec, own_id, undone.run_id, watch)
+            made = one.plan()
+            summary = one.close_planned(made) if dry_run else one.apply(made, approve=approve)
+            project.ledger.note_run(own_id, {"kind": "plan" if dry_run else "undo"})
+        if dry_run:
+            return _tell_plan(project, spec, made, summary)
+        if out.as_json:
+            out.answer(summary.as_json())
+        else:
+            picture.show_run(out, spec, summary, _pending(project, spec))
+        return summary.exit_status
+
+
+def _run_of(project: "Runtime", word: str) -> "Run":
+    """The run that the word names. Raises Stopped where it names none, or several."""
+    found = [one for one in project.ledger.runs(limit=10_000) if one.run_id.startswith(word)]
+    exact = [one for one in found if one.run_id == word] or found
+    if len(exact) != 1:
+        what = f"no run begins with {word!r}" if not exact else f"{len(exact)} runs begin with {word!r}"
+        raise exits.Stopped(f"{what}; `crossdock runs` lists them with their ids", exits.CONFIG)
+    return exact[0]
 
 
 def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
@@ -215,4 +254,4 @@ def _unplannable(project: "Runtime", spec: "SyncSpec", made: "Plan") -> "list[Tr
     return gathered(row for part in project.staging.scan(batch) for row in part.to_pylist())
 
 
-COMMANDS: tuple[Callable[..., int], ...] = (plan, run, verify)
+COMMANDS: tuple[Callable[..., int], ...] = (plan, run, verify, undo)

@@ -209,3 +209,19 @@ def test_ctrl_c_says_how_far_it_came_and_the_next_run_loses_and_doubles_nothing(
         made.write("connections.yaml", impatient)  # what it does not know of is looked up at once, not after two minutes
         assert made.run("run", "c2p").status == 0
         assert sorted(person["email"] for person in made.people()) == [f"p{n}@example.com" for n in range(5)]
+
+
+def test_a_run_is_taken_back_by_the_beginning_of_its_id_and_under_the_guards(here: Project) -> None:
+    here.contacts(*(contact(number) for number in range(12)))
+    run_id = here.json("run", "c2p")["run_id"]
+
+    refused = here.run("undo", run_id[:8])
+    shown = here.json("undo", run_id[:8], "--dry-run")
+    done = here.run("undo", run_id[:8], "--approve", shown["digest"], "--json")
+
+    assert refused.status == 2
+    assert "approve digest" in refused.err + refused.out
+    assert {change["op"] for change in shown["changes"]} == {"delete"}
+    assert (done.status, done.json["deleted"], here.people()) == (0, 12, [])
+    unknown = here.run("undo", "nothing-like-it")
+    assert (unknown.status, "crossdock runs" in unknown.err) == (3, True)
