@@ -254,8 +254,9 @@ class _Delivery:
         """What was not delivered stays pending; what an earlier run left pending and this one delivered, or did not find, is over."""
         ledger, sync = self.engine.ledger, self.spec.name
         for part in self.engine.staging.scan(self._batch(refused_dataset(self.spec), self.plan.refused_id)):
-            rows = ({name: str(value or "") for name, value in row.items()} for row in part.to_pylist())
-            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows))  # type: ignore[arg-type]
+            rows = [{name: str(value or "") for name, value in row.items()} for row in part.to_pylist()]
+            ledger.hold_failures(sync, self.run_id, (row["key"] for row in rows if row["outcome"] == "quarantined"))
+            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows if row["outcome"] != "quarantined"))  # type: ignore[arg-type]
         failed = ledger.writes(self.run_id, list(_FAILED))
         ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
         ledger.drop_failures_before(sync, self.run_id)

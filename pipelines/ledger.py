@@ -263,6 +263,14 @@ class Ledger:
                     rows,
                 )
 
+    def hold_failures(self, sync: str, run_id: str, keys: Iterable[str]) -> None:
+        """These records still wait for a person: this run saw them and tried nothing."""
+        now = self._now()
+        for chunk in _chunks(keys, 500):
+            condition = (tables.failures.c.sync == sync, tables.failures.c.key.in_(chunk))
+            with self._begin() as connection:
+                connection.execute(sa.update(tables.failures).where(*condition).values(run_id=run_id, last_seen=now))
+
     def drop_failures(self, sync: str, pairs: Iterable[tuple[str, str]]) -> int:
         """Forget failures by (key, source id): delivered, gone, or dismissed. Gives how many there were."""
         dropped = 0

@@ -99,7 +99,7 @@ class PlanRows:
             rows = self._desired_rows(chunk)
             if self.held:
                 held = np.array([key in self.held for key in rows["__key"].to_pylist()], bool)
-                self._count("quarantined", int(held.sum()))
+                self._refuse_held(rows.filter(from_numpy(held)))
                 chunk, rows = chunk[~held], rows.filter(from_numpy(~held))
             yield self._planned(
                 "create",
@@ -190,6 +190,11 @@ class PlanRows:
             why = f"several records of {self.spec.target} have this match key; merge them there, or match on more fields"
             count = rows.num_rows
             self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], [", ".join(self.spec.match)] * count, [why] * count))
+
+    def _refuse_held(self, rows: pa.Table) -> None:
+        """Creates of which nobody knows whether they happened: they wait until a person says so, however many runs that takes."""
+        why = ["an earlier create of it has no known outcome; look there, then retry or dismiss it"] * rows.num_rows
+        self.refuse("quarantined", _refusals(rows["__source_id"], rows["__key"], [""] * rows.num_rows, why))
 
     def _refuse_rows(self, outcome: str, desired: pa.Table, conflicts: pa.RecordBatch) -> None:
         rows = desired.select(["__source_id", "__key"]).take(conflicts["position"])
