@@ -62,7 +62,8 @@ def _run(
     folder = project.places.home / "sandbox"
     with emulators(chosen, folder, project.clock, fresh=fresh) as up:
         for one in up:
-            demo = ", ".join(f"{key}: {value}" for key, value in known[one.name].demo.items() if key in _SHOWN)
+            told_keys = () if command else _SHOWN  # who types requests himself needs them
+            demo = ", ".join(f"{key}: {value}" for key, value in known[one.name].demo.items() if key in told_keys)
             tell(f"{one.name:<10} {one.url}  {'started' if one.started else 'already running'}, process {one.pid}  {demo}".rstrip())
         if command:
             homes = {"CROSSDOCK_HOME": str(project.places.home), "DAGSTER_HOME": str(dagster_home(project.places, project.environ))}
