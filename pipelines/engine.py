@@ -101,7 +101,9 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
     request = ReadRequest(proof=spec.mode == "mirror")
     if spec.read.mode == "incremental" and not full and (cursor := newest_cursor(staged, spec.read.cursor)) is not None:
         request = ReadRequest(since=Since(str(spec.read.cursor), lagged(cursor, spec.read.lag)))
-    known = next((batch.schema for batch in reversed(staged) if is_full(batch) and batch.count), None)
+    known = None  # a full read starts afresh: a field that the source does not have any more must not seem to be there
+    if request.since is not None:
+        known = next((batch.schema for batch in reversed(staged) if is_full(batch) and batch.count), None)
     return extract(
         source,
         stream,

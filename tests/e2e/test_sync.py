@@ -488,3 +488,14 @@ def test_undoing_is_held_back_by_the_same_guards(both: World) -> None:
     again = UndoRun(both.core, both.spec(), "undo2", "run1")
     assert again.apply(again.plan(), approve=refused.digest).deleted == 12
     assert both.people() == []
+
+
+def test_a_mapped_field_that_left_the_source_stops_the_sync_and_nulls_nothing_out(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(5)))
+    both.run(both.spec())
+    without = [{name: value for name, value in contact(n).items() if name != "score"} for n in range(5)]
+    both.put_contacts(*without)
+    with pytest.raises(ConfigError, match="score"):
+        both.run(both.spec())
+    assert both.person("c3@example.com")["score"] == 3
+    assert both.run(both.spec(fields={"email": "email", "name": "name"})).unchanged == 5
