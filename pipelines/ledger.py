@@ -248,13 +248,14 @@ class Ledger:
                     "last_seen": now,
                     "attempts": 1,
                     "released": False,
+                    "dismissed": False,
                 }
                 for failure in {(failure.key, failure.source_id): failure for failure in chunk}.values()
             ]
             statement = self._insert(tables.failures)
             changed = {
                 name: statement.excluded[name]
-                for name in ("outcome", "field", "reason", "op", "request", "run_id", "last_seen", "released")
+                for name in ("outcome", "field", "reason", "op", "request", "run_id", "last_seen", "released", "dismissed")
             }
             changed["attempts"] = tables.failures.c.attempts + 1
             with self._begin() as connection:
@@ -271,45 +272,49 @@ class Ledger:
             with self._begin() as connection:
                 connection.execute(sa.update(tables.failures).where(*condition).values(run_id=run_id, last_seen=now))
 
-    def drop_failures(self, sync: str, pairs: Iterable[tuple[str, str]]) -> int:
-        """Forget failures by (key, source id): delivered, gone, or dismissed. Gives how many there were."""
-        dropped = 0
+    def dismiss_failures(self, sync: str, pairs: Iterable[tuple[str, str]]) -> int:
+        """A person settled these failures, by (key, source id). Gives how many there were.
+
+        One that was sent is kept out of sight, so that the same write is not planned again; others are forgotten.
+        """
+        columns, count = tables.failures.c, 0
         for chunk in _chunks(pairs, 300):
-            condition = sa.tuple_(tables.failures.c.key, tables.failures.c.source_id).in_(chunk)
+            chosen = (columns.sync == sync, ~columns.dismissed, sa.tuple_(columns.key, columns.source_id).in_(chunk))
             with self._begin() as connection:
-                dropped += connection.execute(sa.delete(tables.failures).where(tables.failures.c.sync == sync, condition)).rowcount
-        return dropped
+                count += connection.execute(sa.delete(tables.failures).where(*chosen, columns.request.is_(None))).rowcount
+                count += connection.execute(sa.update(tables.failures).where(*chosen).values(dismissed=True)).rowcount
+        return count
 
     def drop_failures_before(self, sync: str, run_id: str) -> int:
         """Forget failures that this run did not see again: what it looked at was delivered, is gone, or never was. Gives how many."""
-        statement = sa.delete(tables.failures).where(tables.failures.c.sync == sync, tables.failures.c.run_id != run_id)
+        columns = tables.failures.c
+        statement = sa.delete(tables.failures).where(columns.sync == sync, columns.run_id != run_id, ~columns.dismissed)
         with self._begin() as connection:
             return connection.execute(statement).rowcount
 
     def release_failures(self, sync: str, keys: Sequence[str] | None = None) -> int:
         """Allow pending records to be tried again, quarantined ones too. Gives how many."""
-        statement = sa.update(tables.failures).where(tables.failures.c.sync == sync).values(released=True)
+        columns = tables.failures.c
+        statement = sa.update(tables.failures).where(columns.sync == sync, ~columns.dismissed).values(released=True)
         if keys is not None:
             statement = statement.where(tables.failures.c.key.in_(keys))
         with self._begin() as connection:
             return connection.execute(statement).rowcount
 
-    def failures(self, sync: str, limit: int | None = None) -> list[Failure]:
-        """Pending records, the longest pending first."""
-        names = list(Failure.__dataclass_fields__)
-        query = sa.select(*[tables.failures.c[name] for name in names]).where(tables.failures.c.sync == sync)
+    def failures(self, sync: str, limit: int | None = None, *, dismissed: bool = False) -> list[Failure]:
+        """Pending records (or those a person dismissed), the longest pending first."""
+        names, columns = list(Failure.__dataclass_fields__), tables.failures.c
+        query = sa.select(*[columns[name] for name in names]).where(columns.sync == sync, columns.dismissed == dismissed)
         query = query.order_by(tables.failures.c.first_seen, tables.failures.c.key).limit(limit)
         with self._begin() as connection:
             return [Failure(*row) for row in connection.execute(query)]
 
     def failure_count(self, sync: str) -> int:
         """How many records are pending."""
+        columns = tables.failures.c
+        query = sa.select(sa.func.count()).select_from(tables.failures).where(columns.sync == sync, ~columns.dismissed)
         with self._begin() as connection:
-            return int(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(tables.failures).where(tables.failures.c.sync == sync)
-                ).scalar_one()
-            )
+            return int(connection.execute(query).scalar_one())
 
     # positions
 

@@ -64,7 +64,10 @@ class Match:
 
 @dataclass(frozen=True)
 class Failure:
-    """A record that was not delivered and stays pending. `released`: a person allowed it to be tried again."""
+    """A record that was not delivered and stays pending.
+
+    `released`: a person allowed it to be tried again. `dismissed`: a person settled it, so that just this `request` is not tried again.
+    """
 
     key: str
     source_id: str
@@ -75,6 +78,7 @@ class Failure:
     request: str | None = None
     attempts: int = 1
     released: bool = False
+    dismissed: bool = False
     run_id: str = ""
     first_seen: str = ""
     last_seen: str = ""

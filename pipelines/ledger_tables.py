@@ -73,6 +73,7 @@ failures = sa.Table(
     sa.Column("request", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("released", sa.Boolean, nullable=False),
+    sa.Column("dismissed", sa.Boolean, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("first_seen", sa.Text, nullable=False),
     sa.Column("last_seen", sa.Text, nullable=False),

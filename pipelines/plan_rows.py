@@ -1,7 +1,7 @@
 """Plan rows: what to create, update and delete, from the two sides and what is known of them. Reads staging and the ledger only."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.arrays import texts
 from pipelines.desired import Desired
 from pipelines.diff import Diff
 from pipelines.engine import Engine
+from pipelines.keys import key_of
 from pipelines.ledger import Match
 from pipelines.observe import Observation
 from pipelines.spec import SyncSpec
@@ -33,9 +34,10 @@ REFUSED_SCHEMA = pa.schema([(name, pa.string()) for name in ("source_id", "key",
 class PlanRows:
     """The rows of one plan, made in chunks; what else comes of making them gathers here.
 
-    `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `deletes` whether absence at
-    the source counts. `counts` are the outcomes so far; `refused` the records without a row (REFUSED_SCHEMA); `at` says of
-    each row where its desired row lies (-1 for deletes); `samples` are the first changes of each op.
+    `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `dismissed` the writes (by key) that
+    a person does not want sent again, `deletes` whether absence at the source counts. `counts` are the outcomes so far;
+    `refused` the records without a row (REFUSED_SCHEMA); `at` says of each row where its desired row lies (-1 for
+    deletes); `samples` are the first changes of each op.
     """
 
     engine: Engine
@@ -46,6 +48,7 @@ class PlanRows:
     found: Diff
     owned: Positions
     held: frozenset[str]
+    dismissed: Mapping[str, str | None]
     deletes: bool
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -176,6 +179,11 @@ class PlanRows:
         return keys | {match.key for match in self.engine.ledger.matches_of_sources(self.spec.name, ids)}
 
     def _planned(self, op: str, rows: pa.RecordBatch, at: Positions) -> pa.RecordBatch:
+        if self.dismissed:
+            sent = zip(rows["key"].to_pylist(), rows["after"].to_pylist(), strict=True)
+            kept = np.array([after is None or self.dismissed.get(key_of(key)) != after for key, after in sent], bool)
+            self._count("skipped", int((~kept).sum()))
+            rows, at = rows.filter(from_numpy(kept)), at[kept]
         self._count(op, rows.num_rows)
         self.at.append(at)
         wanted = SAMPLES - sum(sample["op"] == op for sample in self.samples)

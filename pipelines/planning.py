@@ -62,6 +62,7 @@ class _Planning:
         staged = engine.staging.batches(raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
+        dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}
         position = engine.ledger.position(spec.name, spec_hash(spec))
         taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
         seen = self._seen_first()
@@ -71,7 +72,7 @@ class _Planning:
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
         deletes = spec.mode == "mirror" and is_full(self.raw)
-        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, deletes)
+        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, dismissed, deletes)
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)

@@ -22,7 +22,7 @@ def failures(
     sync: Sync,
     keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY…]", help="Only these records: match keys or ids at the source.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Let the next run try them again, quarantined ones too.")] = False,
-    dismiss: Annotated[bool, typer.Option("--dismiss", help="Forget them; they come back only if they change or are read again.")] = False,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="They are settled: the same write is not tried again.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Records shown at most.")] = 50,
 ) -> int:
     """List what was not delivered, and decide about it."""
@@ -56,7 +56,7 @@ def _decide(project: "Runtime", sync: str, chosen: "list[Failure]", *, some: boo
         count = project.ledger.release_failures(sync, [one.key for one in chosen] if some else None)
         said = f"{count:,} records will be tried again; run it now: crossdock run {sync}"
     else:
-        count = project.ledger.drop_failures(sync, [(one.key, one.source_id) for one in chosen])
+        count = project.ledger.dismiss_failures(sync, [(one.key, one.source_id) for one in chosen])
         said = f"{count:,} records are no longer pending"
     left = project.ledger.failure_count(sync)
     if out.as_json:

@@ -129,7 +129,18 @@ def test_a_released_failure_is_held_again_once_it_fails_again(ledger: Ledger) ->
     assert ledger.failures("s")[0].released
     ledger.put_failures("s", "r2", [failure])
     assert not ledger.failures("s")[0].released
-    assert ledger.drop_failures("s", [('["k"]', "src"), ('["none"]', "src")]) == 1
+    assert ledger.dismiss_failures("s", [('["k"]', "src"), ('["none"]', "src")]) == 1
+    assert ledger.failures("s") == ledger.failures("s", dismissed=True) == []
+
+
+def test_a_dismissed_write_is_remembered_out_of_sight_until_another_one_fails(ledger: Ledger) -> None:
+    failure = Failure('["k"]', "src", "quarantined", "no answer", op="create", request='{"a":1}')
+    ledger.put_failures("s", "r1", [failure])
+    assert ledger.dismiss_failures("s", [('["k"]', "src")]) == 1
+    assert (ledger.failure_count("s"), ledger.drop_failures_before("s", "r2"), ledger.release_failures("s")) == (0, 0, 0)
+    assert [found.request for found in ledger.failures("s", dismissed=True)] == ['{"a":1}']
+    ledger.put_failures("s", "r2", [replace(failure, request='{"a":2}')])
+    assert (ledger.failure_count("s"), ledger.failures("s", dismissed=True)) == (1, [])
 
 
 def test_the_position_is_forgotten_when_the_mapping_changes(ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ import pytest
 from connectors.base import Record
 from connectors.errors import ConfigError, CredentialsError, RetryableError
 from pipelines.fence import target_of
+from pipelines.keys import key_values
 from pipelines.undo import UndoRun
 from tests.e2e.world import World, world
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
@@ -499,3 +500,16 @@ def test_a_mapped_field_that_left_the_source_stops_the_sync_and_nulls_nothing_ou
         both.run(both.spec())
     assert both.person("c3@example.com")["score"] == 3
     assert both.run(both.spec(fields={"email": "email", "name": "name"})).unchanged == 5
+
+
+def test_a_dismissed_create_is_not_sent_again_until_its_content_changes(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(4)))
+    both.robostack.set_switch("fault", "500_before")
+    assert both.run(both.spec(writes={"batch": 2})).quarantined == 2
+    left = both.ledger.failures("c2p")
+    both.ledger.dismiss_failures("c2p", [(one.key, one.source_id) for one in left])
+    rest = both.run(both.spec())
+    assert (rest.status, rest.created, rest.skipped, len(both.people())) == ("ok", 0, 2, 2)
+    email = str(next(iter(key_values(left[0].key, ("email",)).values())))
+    both.edit_contact(email, name="changed")
+    assert (both.run(both.spec()).created, both.person(email)["name"]) == (1, "changed")
