@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.instance.ref import InstanceRef
 
 from pipelines.components.names import plain
 from pipelines.components.session import RESOURCE, Session
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from pipelines.engine import Progress
 
 __all__ = ["run_in_process"]
+
+# Capturing a step's output turns our own standard output into a file, and takes four more processes per step to show it again.
+UNCAPTURED = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
 
 
 def run_in_process(
@@ -33,7 +37,8 @@ def run_in_process(
     defs = dg.Definitions.merge(made, dg.Definitions(assets=[source], resources={RESOURCE: Session(runtime, progress)}))
     chosen = run_config(spec, full=full, approve=approve)
     settings: dict[str, Any] = {"ops": dict(chosen.ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.DagsterInstance.from_config(str(dagster_home(runtime.places, runtime.environ))) as instance:
+    settled = InstanceRef.from_dir(str(dagster_home(runtime.places, runtime.environ)), overrides=UNCAPTURED)
+    with dg.DagsterInstance.from_ref(settled) as instance:
         try:
             defs.resolve_job_def(spec.name).execute_in_process(
                 run_config=settings, instance=instance, run_id=run_id, tags={"crossdock/started_by": plain("command")}
