@@ -10,6 +10,7 @@ from datetime import datetime
 from connectors.base import Clock, Completeness, ReadRequest, Rng, Since, Sink, Source
 from connectors.errors import ConfigError
 from connectors.settings import ConnectionSettings
+from pipelines.checkpoint import finished
 from pipelines.extract import extract
 from pipelines.ledger import Ledger
 from pipelines.spec import SyncSpec, duration
@@ -97,7 +98,7 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
     source = engine.open(spec.source_connection)
     stream = source.stream(spec.source_stream)
     dataset = raw_dataset(spec)
-    staged = engine.staging.batches(dataset)
+    staged = finished(engine.staging, dataset)
     request = ReadRequest(proof=spec.mode == "mirror")
     if spec.read.mode == "incremental" and not full and (cursor := newest_cursor(staged, spec.read.cursor)) is not None:
         request = ReadRequest(since=Since(str(spec.read.cursor), lagged(cursor, spec.read.lag)))
@@ -114,6 +115,7 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
         cursor_field=spec.read.cursor,
         known=known,
         note={"mode": "since" if request.since else "full"},
+        alone=lambda: engine.lock(f"read {spec.source}"),
         progress=increments(progress, "extract"),
     )
 

@@ -4,8 +4,10 @@ What is held in memory does not grow with the number of records: pages wait in b
 staging as they come. The batch is committed only after the read has ended and said what it proved.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from connectors.arrow import decode
 from connectors.arrow_lists import from_numpy
 from connectors.arrow_types import ABSENT, staged, widest_schema
 from connectors.base import Clock, Completeness, JsonBody, Page, Read, ReadRequest, Source, Stream
-from connectors.errors import ContractError
+from connectors.errors import ConfigError, ContractError, RetryableError
+from pipelines.checkpoint import commit_part, drop, parts_of, rows_of
 from pipelines.cursor import HighWater
 from pipelines.pipe import Pipe
 from pipelines.presence import Presence
-from pipelines.staging import Batch, Dataset, Staging
+from pipelines.staging import Batch, BatchWriter, Dataset, Staging
 
 _GROUP_PAGES = 16  # parsing one page per call doubles the wall time
 _GROUP_BYTES = 8 << 20
@@ -39,6 +42,8 @@ def extract(
     note: Mapping[str, Any] | None = None,
     cursor_field: str | None = None,
     known: pa.Schema | None = None,
+    alone: Callable[[], AbstractContextManager[None]] | None = None,
+    checkpoint_s: float = 60.0,
 ) -> Batch:
     """Read into a new batch of `dataset`, and commit it with a note of what the read was and proved.
 
@@ -48,66 +53,153 @@ def extract(
     `progress` is called in the caller's thread with the number of records staged so far. `known` is the schema of an
     earlier batch: its fields keep their place, and in a partial read their types.
 
-    Whatever the read raises comes through unchanged, and nothing is committed then. Raises ContractError
+    With `alone` (a lock on this stream) a read that takes longer than `checkpoint_s` keeps what it has as parts, and one that
+    finds the parts of an interrupted read goes on at their page. While somebody else holds the lock it does neither.
+
+    Whatever the read raises comes through unchanged, and no batch is committed then. Raises ContractError
     also when a field that is declared or known is missing from every record of a complete full read.
     """
-    field = cursor_field or (request.since.field if request.since is not None else None)
-    full = request.since is None and request.keys is None and request.resume is None
-    start = _start_schema(stream, request, known, keep_types=not full)
-    started_at = clock.now()
-    read = source.read(stream, request)
-    work = _Work(read, start)
-    high = HighWater()
-    presence = Presence()
-    count = 0
-    try:
-        with staging.begin(dataset) as writer:
-            writer.write(pa.RecordBatch.from_arrays([pa.nulls(0, column.type) for column in start], schema=start))
-            for batch in work.batches():
-                writer.write(batch)
-                presence.see(batch)
-                if field is not None:
-                    high.see(batch, field)
-                count += batch.num_rows
-                if progress is not None:
-                    progress(count)
-            completeness = _sound(read.completeness, count, full=full)
-            if full and completeness.complete and count:
-                presence.require(_wanted(start, request), stream.name, count)
-            return writer.commit(
+    reading = _Reading(source, stream, request, staging, dataset, clock, progress or _silent, cursor_field, known, dict(note or {}))
+    with ExitStack() as held:
+        if alone is None or not _entered(held, alone):
+            return reading.read([], None)
+        parts = parts_of(staging, dataset, request, clock.now())
+        if parts:
+            try:
+                return reading.read(parts, checkpoint_s)
+            except (ConfigError, _NotProven):  # the page cannot be gone on from, or the whole cannot be proven so
+                drop(staging, parts_of(staging, dataset, request, clock.now()))
+        return reading.read([], checkpoint_s)
+
+
+class _NotProven(Exception):
+    """A read that went on after an interruption proves less than one from the start."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """All records up to this page token were given; None: no read can go on from here."""
+
+    token: str | None
+
+
+@dataclass
+class _Tally:
+    """What is learnt from the records on their way."""
+
+    field: str | None
+    count: int = 0
+    high: HighWater = dataclass_field(default_factory=HighWater)
+    presence: Presence = dataclass_field(default_factory=Presence)
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        self.presence.see(batch)
+        if self.field is not None:
+            self.high.see(batch, self.field)
+        self.count += batch.num_rows
+
+
+@dataclass
+class _Reading:
+    source: Source
+    stream: Stream
+    request: ReadRequest
+    staging: Staging
+    dataset: Dataset
+    clock: Clock
+    progress: Callable[[int], None]
+    cursor_field: str | None
+    known: pa.Schema | None
+    note: dict[str, Any]
+
+    def read(self, parts: list[Batch], checkpoint_s: float | None) -> Batch:
+        """Read everything, or on after these parts; with `checkpoint_s` what a long read has so far is kept as further parts."""
+        request, resumed = self.request, len(parts)
+        field = self.cursor_field or (request.since.field if request.since is not None else None)
+        full = request.since is None and request.keys is None and request.resume is None
+        start = _start_schema(self.stream, request, self.known, keep_types=not full)
+        started_at = parts[0].note["at"] if resumed else self.clock.now().isoformat()
+        read = self.source.read(self.stream, replace(request, resume=parts[-1].note["token"]) if resumed else request)
+        work = _Work(read, start)
+        tally, before = _Tally(field), sum(part.count for part in parts)
+        with ExitStack() as writers:
+            writers.callback(work.stop)
+            writer = self._begin(writers, start)
+            last_s, fresh = self.clock.monotonic(), False
+            for item in work.items():
+                if isinstance(item, pa.RecordBatch):
+                    writer.write(item)
+                    tally.see(item)
+                    fresh = True
+                    self.progress(before + tally.count)
+                elif fresh and item.token and checkpoint_s is not None and self.clock.monotonic() - last_s >= checkpoint_s:
+                    parts.append(commit_part(writer, request, item.token, self.clock.now()))
+                    writer = self._begin(writers, start)
+                    last_s, fresh = self.clock.monotonic(), False
+            if parts:
+                parts.append(commit_part(writer, request, "", self.clock.now()))
+                writer, tally = self._begin(writers, start), _Tally(field)
+                for batch in rows_of(self.staging, parts):
+                    writer.write(batch)
+                    tally.see(batch)
+            proof = _sound(read.completeness, tally.count, full=full)
+            if resumed and full and not proof.complete:
+                raise _NotProven
+            if full and proof.complete and tally.count:
+                tally.presence.require(_wanted(start, request), self.stream.name, tally.count)
+            batch = writer.commit(
                 {
-                    "completeness": {**asdict(completeness), "reasons": list(completeness.reasons)},
+                    "completeness": {**asdict(proof), "reasons": list(proof.reasons), "count": tally.count if parts else proof.count},
                     "mode": "keys" if request.keys is not None else "since" if request.since is not None else "full",
                     "cursor_field": field,
-                    "cursor": high.value,
-                    "started_at": started_at.isoformat(),
-                    "finished_at": clock.now().isoformat(),
+                    "cursor": tally.high.value,
+                    "started_at": started_at,
+                    "finished_at": self.clock.now().isoformat(),
                     "server_date": None if work.server_date is None else work.server_date.isoformat(),
-                    "requests": completeness.requests,
+                    "requests": proof.requests,
                     "bytes": work.bytes,
-                    **(note or {}),
+                    "resumed": bool(resumed),
+                    **self.note,
                 }
             )
-    finally:
-        work.stop()
+        drop(self.staging, parts)
+        return batch
+
+    def _begin(self, writers: ExitStack, start: pa.Schema) -> BatchWriter:
+        writer = writers.enter_context(self.staging.begin(self.dataset))
+        writer.write(pa.RecordBatch.from_arrays([pa.nulls(0, column.type) for column in start], schema=start))
+        return writer
+
+
+def _entered(held: ExitStack, alone: Callable[[], AbstractContextManager[None]]) -> bool:
+    """Whether the stream is ours alone now: somebody else who reads it keeps parts of their own."""
+    try:
+        held.enter_context(alone())
+    except RetryableError:
+        return False
+    return True
+
+
+def _silent(count: int) -> None:
+    """Nobody asked how far it is."""
 
 
 class _Work:
-    """The two threads that fetch and parse. `bytes` and `server_date` are complete when `batches` has ended."""
+    """The two threads that fetch and parse. `bytes` and `server_date` are complete when `items` has ended."""
 
     def __init__(self, read: Read, schema: pa.Schema) -> None:
         self._read = read
         self._schema = schema
         self._pages: Pipe[Page] = Pipe(_GROUP_PAGES, _GROUP_BYTES)
-        self._batches: Pipe[pa.RecordBatch] = Pipe(2, 2 * _GROUP_BYTES)
+        self._batches: Pipe[pa.RecordBatch | _Mark] = Pipe(4, 2 * _GROUP_BYTES)
         self.bytes = 0
         self.server_date: Any = None
         self._threads = [self._pages.feed(self._fetch, "crossdock-fetch"), self._batches.feed(self._parse, "crossdock-parse")]
 
-    def batches(self) -> Iterable[pa.RecordBatch]:
-        """The records as they are parsed, in the order of the read."""
-        while (batch := self._batches.get()) is not None:
-            yield batch
+    def items(self) -> Iterator[pa.RecordBatch | _Mark]:
+        """The records as they are parsed, in the order of the read, and after each group of pages how far that is."""
+        while (item := self._batches.get()) is not None:
+            yield item
 
     def stop(self) -> None:
         """End both threads; one that waits for the platform ends when its answer comes."""
@@ -128,6 +220,7 @@ class _Work:
             while group := self._next_group():
                 for batch in self._decode(group):
                     self._batches.put(batch, batch.nbytes)
+                self._batches.put(_Mark(group[-1].token), 0)
         finally:
             self._pages.stop()
 

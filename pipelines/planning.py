@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines import changes
 from pipelines.arrays import integers, single, texts
+from pipelines.checkpoint import finished
 from pipelines.desired import due, make_desired
 from pipelines.diff import diff, unchanged
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
@@ -59,7 +60,7 @@ class _Planning:
         source = engine.open(spec.source_connection).stream(spec.source_stream)
         self.stream = engine.sink(spec.target_connection).stream(spec.target_stream)
         self.epoch = engine.ledger.epoch(target_of(engine, spec))
-        staged = engine.staging.batches(raw_dataset(spec))
+        staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
         dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}

@@ -1,5 +1,6 @@
 """Retention: which batches a finished run leaves behind. Staging is a cache of what was seen, not an archive."""
 
+from pipelines.checkpoint import finished
 from pipelines.engine import is_full, raw_dataset
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
@@ -14,7 +15,7 @@ def prune(staging: Staging, spec: SyncSpec) -> None:
     The newest full read of a source and every increment since are always kept, because records that
     are pending may lie in any of them.
     """
-    for batch in _stale_reads(staging.batches(raw_dataset(spec))):
+    for batch in _stale_reads(finished(staging, raw_dataset(spec))):
         staging.drop(batch)
     own = [(kind, spec.name) for kind in ("desired", "plan", "refused", "adopted", "remembered")]
     for parts in [("seen", spec.target_connection, spec.target_stream), *own]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
 from pipelines.fence import fence, target_of
@@ -182,7 +183,7 @@ class SyncRun:
             raise
 
     def _raw(self) -> Batch:
-        staged = self.engine.staging.batches(raw_dataset(self.spec))
+        staged = finished(self.engine.staging, raw_dataset(self.spec))
         wanted = self._kept().get("raw")
         found = next((batch for batch in reversed(staged) if wanted is None or batch.id == wanted), None)
         if found is None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from pipelines.checkpoint import finished
 from pipelines.components.names import applied_key, plan_key
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def newest_full(staging: "Staging", spec: "SyncSpec") -> "Batch | None":
     """The last whole read of the sync's source stream that had records."""
     from pipelines.engine import is_full, raw_dataset
 
-    return next((batch for batch in reversed(staging.batches(raw_dataset(spec))) if is_full(batch) and batch.count), None)
+    return next((batch for batch in reversed(finished(staging, raw_dataset(spec))) if is_full(batch) and batch.count), None)
 
 
 def plan_specs(sync: str) -> list[dg.AssetCheckSpec]:
