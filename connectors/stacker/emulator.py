@@ -162,7 +162,9 @@ async def _bulk(store: Store, request: Request) -> Response:
         created.reverse()
     elif store.switches["created_order"] == "shuffled":
         store.rng.shuffle(created)
-    return _json(encode({"created": created, "updated": updated}))
+    empty = store.switches["empty_list"]
+    named = {"created": created, "updated": updated}
+    return _json(encode({name: sids or (None if empty == "null" else sids) for name, sids in named.items() if sids or empty != "omitted"}))
 
 
 def bulk_upsert(store: Store, target: Object, sent: list[dict[str, Json]]) -> tuple[list[str], list[str]]:

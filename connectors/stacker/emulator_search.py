@@ -43,6 +43,8 @@ def search(store: Store, target: Object, body: dict[str, Json], *, as_csv: bool)
         envelope["total"] = total
     if store.switches["start_echo"] == "yes":
         envelope["start"] = body.get("start", 0)
+    if not page and store.switches["empty_list"] != "list":
+        return encode(envelope if store.switches["empty_list"] == "omitted" else {"records": None, **envelope})
     return b'{"records":[' + b",".join(shown) + b"]," + encode(envelope)[1:]
 
 

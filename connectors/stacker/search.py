@@ -98,7 +98,13 @@ class Search:
                 raise
             return None
         page = JsonBody(answer.body, RECORDS)
-        ids = arrow.page_ids(page, "sid")
+        try:
+            ids = arrow.page_ids(page, "sid")
+        except ContractError:
+            if not says_none(answer.body):
+                raise
+            page = JsonBody(b"[]", ())
+            ids = arrow.page_ids(page, "sid")
         if ids.null_count:
             return None
         self.fields_work = self.fields is not None
@@ -116,6 +122,14 @@ class Search:
             lowest = Since(self.since.field, bounds[0]["value"])  # type: ignore[arg-type]
             self.ignored = self.ignored or bool(unwanted(records, lowest))
         return positions
+
+
+def says_none(body: bytes) -> bool:
+    """Whether a search answer without a list means that no record matched: its `records` are null, or left out beside a count of 0."""
+    envelope = jsontext.loads(body)
+    if not isinstance(envelope, dict) or envelope.get("records") is not None or envelope.get("error") or envelope.get("errors"):
+        return False
+    return "records" in envelope or any(type(envelope.get(name)) is int and envelope[name] == 0 for name in ("count", "total"))
 
 
 def told_total(body: bytes) -> int | None:

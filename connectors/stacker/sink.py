@@ -186,7 +186,9 @@ def _words(refusal: RefusedError) -> str:
 
 def _sids(answer: JsonValue, name: str) -> list[str]:
     """The sids under `name`; none where it is missing. Raises ContractError."""
-    sids = answer.get(name, []) if isinstance(answer, dict) else None
+    sids = answer.get(name) if isinstance(answer, dict) else ()
+    if sids is None:  # one of the spellings of an empty list
+        return []
     if not isinstance(sids, list) or not all(isinstance(sid, str) and sid for sid in sids):
         raise ContractError(f"the bulk call was answered without a list of sids under {name!r}; which records were written is not known")
     return sids

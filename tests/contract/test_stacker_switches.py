@@ -13,6 +13,7 @@ from connectors.stacker import CONNECTOR
 from connectors.stacker.emulator import create_app
 from connectors.stacker.emulator_objects import Object, decode
 from connectors.stacker.emulator_store import SWITCHES, Store
+from connectors.stacker.search import says_none
 from connectors.stacker.sink import StackerSink
 from tests.contract.connector_suite import ports, same
 from tests.loopback import serving
@@ -33,6 +34,8 @@ PAIRS = [
     {"total": "absent", "order_by": "ignored", "unordered": "shuffled"},
     {"order_by": "case_insensitive", "gt": "case_insensitive", "sids": "mixed"},
     {"filter_join": "or", "total": "absent"},
+    {"empty_list": "null", "total": "absent"},
+    {"empty_list": "omitted", "total": "absent"},
     {"include_fields": "exact", "eq": "case_insensitive", "total": "absent"},
 ]
 WAYS = [{name: value} for name, value in FLIPS] + PAIRS
@@ -208,3 +211,30 @@ def test_an_error_of_any_shape_is_one_sentence_without_a_secret(shape: str) -> N
         sink.stream("contacts")
     assert "demo" not in str(refused.value).replace("acc_demo", "")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("empty", ["null", "omitted"])
+def test_an_object_without_records_is_read_as_empty_however_the_empty_list_is_written(empty: str) -> None:
+    store = Store(contacts=0, companies=0, orders=0, empty_list=empty)
+    store.add_object("parts")
+    with connected(store) as sink:
+        records, certificate = read(sink, ReadRequest(proof=True))
+    assert records == []
+    assert certificate.complete
+
+
+@pytest.mark.parametrize(
+    ("body", "none"),
+    [
+        (b'{"records":null}', True),
+        (b'{"count":0,"start":0}', True),
+        (b'{"total":0}', True),
+        (b'{"records":null,"error":"timeout"}', False),
+        (b'{"count":5}', False),
+        (b'{"count":false}', False),
+        (b'{"message":"try later"}', False),
+        (b"[]", False),
+    ],
+)
+def test_an_answer_without_a_list_is_empty_only_where_it_says_so(body: bytes, none: bool) -> None:
+    assert says_none(body) is none

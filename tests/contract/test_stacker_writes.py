@@ -218,3 +218,12 @@ def test_changes_of_two_kinds_in_one_call_are_refused() -> None:
     store, held = emptied()
     with connected(store) as sink, pytest.raises(ConfigError, match="one kind"):
         write(sink, [*creates("a"), on_first(held, "delete")])
+
+
+@pytest.mark.parametrize("empty", ["null", "omitted"])
+def test_a_bulk_answer_that_writes_an_empty_list_as_null_or_not_at_all_is_understood(empty: str) -> None:
+    store, held = emptied(empty_list=empty)
+    with connected(store) as sink:
+        receipts = write(sink, creates("a", "b"))
+    assert [receipt.result for receipt in receipts] == [Result.ACCEPTED] * 2
+    assert len(held.records) == 3
