@@ -29,10 +29,13 @@ _LONG = 16  # a number of fewer digits is always the float64 read from it
 _TINY = float(np.finfo(np.float64).tiny)
 _NUMBER = re.compile(rb"-?[0-9.]+(?:[eE][-+]?[0-9]+)?")
 _SPACE = b" \t\r\n"
+_OBJECT = re.compile(rb"[ \t\r\n]*\{")
 
 
 def read_objects(body: bytes, schema: pa.Schema, unexpected: str) -> pa.Table:
-    """The objects of a newline-joined body as rows, by pyarrow's reader, in one block on this thread."""
+    """The objects of a newline-joined body as rows, by pyarrow's reader, in one block on this thread. Raises pa.ArrowInvalid."""
+    if _OBJECT.match(body) is None:  # a body that begins with null ends the process in pyarrow 26
+        raise pa.ArrowInvalid("the text does not begin with an object")
     return pj.read_json(
         pa.BufferReader(body),
         pj.ReadOptions(use_threads=False, block_size=len(body) + 1),
