@@ -17,7 +17,9 @@ import yaml
 from connectors.robostack import CONNECTOR as ROBOSTACK
 from connectors.stacker import CONNECTOR as STACKER
 from pipelines.sandbox import running
+from tests.e2e.commandline import contact, project
 from tests.house.sources import ROOT
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.readme import Block, blocks, pattern_of, steady
 
 FILES = ("Makefile", "pyproject.toml", "requirements.lock", "requirements-bench.lock", "connections.yaml", "dagster.yaml", "workspace.yaml")
@@ -156,3 +158,14 @@ def test_a_setup_without_network_or_python_says_so_in_a_sentence(tmp_path: Path)
         assert ended.returncode == 1
         assert ended.stderr.splitlines()[-1].startswith(words), ended.stderr
     assert "no-such-package" in (tmp_path / ".venv" / "install.log").read_text()
+
+
+def test_a_move_to_postgres_recognises_what_is_there_and_writes_nothing(tmp_path: Path, postgres_url: str) -> None:  # noqa: F811
+    with project(tmp_path) as made:
+        made.contacts(contact(1), contact(2))
+        assert made.json("run", "c2p")["created"] == 2
+        made.environ |= {"CROSSDOCK_LEDGER": postgres_url, "CROSSDOCK_STAGING": postgres_url}
+        moved = made.json("run", "c2p", "--full")
+        assert (moved["status"], moved["unchanged"], moved["requests"]["sink"]["write"]) == ("ok", 2, 0)
+        made.contacts(contact(1, name="Changed"), contact(2))
+        assert made.json("run", "c2p")["updated"] == 1
