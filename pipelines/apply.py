@@ -20,7 +20,7 @@ from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.keys import key_of, key_values
 from pipelines.ledger import Ledger, State, Write
 
-INTENTS_AHEAD = 500  # single-record calls whose intents share one durable transaction
+INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
 SETTLE_EVERY = 500
 
 _STATES = {
@@ -52,6 +52,17 @@ class Applied:
     stopped_by: ConnectorError | None = None
 
 
+@dataclass
+class _Size:
+    """How many records the next call takes: halved when a call ends in doubt, doubled again by every clean one, up to the limit."""
+
+    limit: int
+    now: int
+
+    def learn(self, *, clean: bool) -> None:
+        self.now = min(self.limit, 2 * self.now) if clean else max(1, self.now // 2)
+
+
 @dataclass(frozen=True)
 class _Call:
     writes: tuple[Write, ...]
@@ -77,15 +88,23 @@ def apply(
     records were answered since it was told last.
     """
     first = Write(run_id, -1, sync, "", None, "", None, State.IN_FLIGHT, attempt, clock.now(), None, None, None, epoch)
-    return _Application(target, first, ledger, clock, may_send, progress).send(_calls(rows, target, first, clock))
+    size = _Size(target.batch, target.batch)
+    return _Application(target, first, ledger, clock, may_send, progress, size).send(_calls(rows, target, first, clock, size))
 
 
 class _Application:
     def __init__(
-        self, target: Target, first: Write, ledger: Ledger, clock: Clock, may_send: Callable[[], None], progress: Callable[[int], None]
+        self,
+        target: Target,
+        first: Write,
+        ledger: Ledger,
+        clock: Clock,
+        may_send: Callable[[], None],
+        progress: Callable[[int], None],
+        size: _Size,
     ) -> None:
         self._target, self._run_id, self._ledger, self._clock = target, first.run_id, ledger, clock
-        self._may_send, self._progress = may_send, progress
+        self._may_send, self._progress, self._size = may_send, progress, size
         self._settled: list[tuple[int, State, str | None, str]] = []
         self._queue: deque[_Call] = deque()
         self._records = self._call_count = 0
@@ -140,6 +159,7 @@ class _Application:
         if any(receipt.result is Result.REFUSED_BATCH for receipt in receipts.values()):
             self._bisect(call, receipts)
             return
+        self._size.learn(clean=all(receipt.result is not Result.UNKNOWN for receipt in receipts.values()))
         missing = Receipt(seq=-1, result=Result.UNKNOWN, reason="the connector gave no receipt")
         self._record([_settlement(write, receipts.get(write.seq, missing)) for write in call.writes])
 
@@ -193,15 +213,18 @@ def _executor(concurrency: int) -> Executor:
     return _Inline() if concurrency == 1 else ThreadPoolExecutor(concurrency, thread_name_prefix="apply")
 
 
-def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: Clock) -> Iterator[list[_Call]]:
+def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: Clock, wanted: _Size) -> Iterator[list[_Call]]:
     """The plan cut into calls of one op, in windows whose intents are made durable together."""
     each = (row for part in rows for at in range(0, part.num_rows, 1000) for row in part.slice(at, 1000).to_pylist())
     for op, group in itertools.groupby(each, key=lambda row: row["op"]):
         capability = target.stream.capabilities.write(op)
         if capability is None:
             raise ConfigError(f"{target.stream.name} cannot be written by {op}; change the sync's mode")
-        size = max(1, min(capability.max_batch, target.batch))
-        while window := list(itertools.islice(group, size * max(1, INTENTS_AHEAD // size))):
+        while True:
+            size = max(1, min(capability.max_batch, wanted.now))
+            window = list(itertools.islice(group, size * max(1, INTENTS_AHEAD // size)))
+            if not window:
+                break
             now = clock.now()
             writes = [_intent(row, first, now) for row in window]
             yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]

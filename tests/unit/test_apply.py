@@ -1,0 +1,101 @@
+"""Applying a plan: how rows become calls, and what becomes of every row."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors.base import Capabilities, Change, Delivery, ReadCapability, Receipt, Result, Stream, WriteCapability
+from connectors.errors import UnreachableError
+from pipelines.apply import Applied, Target, apply
+from pipelines.changes import PLAN_SCHEMA
+from pipelines.ledger import Ledger, State, open_ledger
+from tests.clock import FakeClock
+
+CAN = WriteCapability(Delivery.E2, 1000, replaces=False, identifies=True, evidence="")
+ONE = WriteCapability(Delivery.E1, 1, replaces=False, identifies=True, evidence="")
+STREAM = Stream("people", "id", Capabilities(ReadCapability(), CAN, ONE, ONE))
+
+
+class Sink:
+    """Answers as told, and looks into the ledger at the moment of every call."""
+
+    def __init__(self, ledger: Ledger, answers: dict[int, Result] | None = None) -> None:
+        self.ledger, self.answers, self.calls = ledger, answers or {}, list[list[int]]()
+        self.open_at_call: list[set[int]] = []
+
+    def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+        self.calls.append([change.seq for change in changes])
+        self.open_at_call.append({write.seq for write in self.ledger.open_writes("s")})
+        if any(self.answers.get(change.seq) is Result.NOT_SENT for change in changes):
+            raise UnreachableError("the sink went away")
+        for change in changes:
+            yield Receipt(change.seq, self.answers.get(change.seq, Result.APPLIED), change.seq, "words")
+
+
+@pytest.fixture
+def ledger(clock: FakeClock) -> Iterator[Ledger]:
+    opened = open_ledger("sqlite://", clock)
+    yield opened
+    opened.close()
+
+
+def rows(*ops: str) -> Iterator[pa.RecordBatch]:
+    made: list[dict[str, Any]] = []
+    for number, op in enumerate(ops):
+        who = {"key": f'{{"email":"p{number}"}}', "source_id": f"s{number}", "sink_id": None if op == "create" else str(number)}
+        what = {"fields": ["name"], "before": "{}", "after": None if op == "delete" else '{"name":"n"}', "fingerprint": number}
+        made.append({"seq": number, "op": op, **who, **what})
+    table = pa.Table.from_pylist(made, schema=PLAN_SCHEMA)
+    yield from table.to_batches(max_chunksize=7)  # chunks of the plan must not show in the calls
+
+
+def run(sink: Sink, ledger: Ledger, clock: FakeClock, *ops: str, batch: int = 10) -> Applied:
+    target: Any = Target(sink, STREAM, ("email",), batch)  # type: ignore[arg-type]
+    return apply(rows(*ops), target, run_id="r", sync="s", ledger=ledger, clock=clock)
+
+
+def states(ledger: Ledger) -> dict[State, int]:
+    found: dict[State, int] = {}
+    for (_, state), count in ledger.write_counts("r").items():
+        found[state] = found.get(state, 0) + count
+    return found
+
+
+def test_calls_are_as_few_as_the_batch_allows_and_hold_one_op_each(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger)
+    run(sink, ledger, clock, *["create"] * 25, *["update"] * 3, *["delete"] * 2)
+    assert [len(call) for call in sink.calls] == [10, 10, 5, 1, 1, 1, 1, 1]
+    assert sorted(seq for call in sink.calls for seq in call) == list(range(30))
+
+
+def test_every_intent_is_in_the_ledger_before_its_call(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger)
+    run(sink, ledger, clock, *["create"] * 25, *["update"] * 3)
+    assert all(set(call) <= known for call, known in zip(sink.calls, sink.open_at_call, strict=True))
+
+
+def test_a_call_in_doubt_halves_the_next_ones_and_clean_calls_double_them_again(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger, {0: Result.UNKNOWN, 600: Result.UNKNOWN})
+    run(sink, ledger, clock, *["create"] * 5000, batch=600)
+    assert [len(call) for call in sink.calls[:6]] == [600, 300, 150, 300, 600, 600]
+
+
+def test_when_the_sink_goes_away_every_row_has_an_outcome_and_nothing_more_is_sent(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger, {12: Result.NOT_SENT})
+    ended = run(sink, ledger, clock, *["create"] * 2000)
+    assert isinstance(ended.stopped_by, UnreachableError)
+    assert len(sink.calls) == 2
+    assert states(ledger) == {State.CONFIRMED: 10, State.NOT_APPLIED: 1990}
+
+
+def test_one_refused_update_is_rejected_alone_and_refused_creates_wait_for_a_look(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger, {3: Result.REFUSED_BATCH, 12: Result.REJECTED})
+    run(sink, ledger, clock, *["create"] * 10, *["update"] * 5)
+    assert states(ledger) == {State.REFUSED: 10, State.CONFIRMED: 4, State.REJECTED: 1}
+
+
+def test_a_delete_that_finds_nothing_is_done_and_an_update_that_finds_nothing_is_a_conflict(ledger: Ledger, clock: FakeClock) -> None:
+    run(Sink(ledger, {0: Result.MISSING, 1: Result.MISSING}), ledger, clock, "update", "delete")
+    assert ledger.write_counts("r") == {("update", State.CONFLICT): 1, ("delete", State.CONFIRMED): 1}
