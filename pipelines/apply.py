@@ -220,14 +220,20 @@ def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: 
         capability = target.stream.capabilities.write(op)
         if capability is None:
             raise ConfigError(f"{target.stream.name} cannot be written by {op}; change the sync's mode")
-        while True:
-            size = max(1, min(capability.max_batch, wanted.now))
-            window = list(itertools.islice(group, size * max(1, INTENTS_AHEAD // size)))
-            if not window:
-                break
+        for window, size in _windows(group, capability.max_batch, wanted):
             now = clock.now()
             writes = [_intent(row, first, now) for row in window]
             yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]
+
+
+def _windows(rows: Iterator[dict[str, Any]], max_batch: int, wanted: _Size) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Rows of one op in windows of whole calls, each with the size of its calls as it is wanted by then."""
+    while True:
+        size = max(1, min(max_batch, wanted.now))
+        window = list(itertools.islice(rows, size * max(1, INTENTS_AHEAD // size)))
+        if not window:
+            return
+        yield window, size
 
 
 def _intent(row: dict[str, Any], first: Write, now: datetime) -> Write:
