@@ -84,15 +84,15 @@ def show_changes(out: Screen, samples: Sequence[Mapping[str, Any]], total: int) 
         out.line()
 
 
-def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", undelivered: Sequence[Trouble]) -> None:
-    """A plan whole: counts, samples, refusals and how to lift them, what the reads proved, what is promised."""
+def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", undelivered: Sequence[Trouble], command: str) -> None:
+    """A plan whole: counts, samples, refusals and how to lift them, what the reads proved, what is promised; `command` applies it."""
     word = "refused" if plan.refusals else "plan"
     title(out, spec, word, "" if plan.refusals else "" if plan.counts.changes else ": nothing to do")
     show_outcomes(out, summary, planned=True)
     out.line()
     show_changes(out, plan.samples, plan.counts.changes)
     show_undelivered(out, undelivered)
-    show_refusals(out, spec, [(one.message, one.approvable) for one in plan.refusals], plan.digest)
+    show_refusals(out, [(one.message, one.approvable) for one in plan.refusals], plan.digest, command)
     proof = ("complete", "green") if plan.complete else ("not proven complete", "yellow")
     out.fact("read", proof, f": {visible('; '.join(plan.reasons))}" if plan.reasons else "")
     for number, promise in enumerate(plan.promises):
@@ -101,11 +101,11 @@ def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", u
     _facts(out, summary)
     if plan.counts.changes and not plan.refusals:
         out.line()
-        out.line(f"Nothing was written. To apply it: crossdock run {spec.name}")
+        out.line(f"Nothing was written. To apply it: {command}")
 
 
-def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Trouble]) -> None:
-    """What a run came to, and the next command where something is left to do."""
+def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Sequence[Trouble], command: str) -> None:
+    """What a run came to, and the next command where something is left to do; `command` is what ran."""
     changed = summary.created + summary.updated + summary.deleted
     quiet = {"ok": ": nothing to do", "partial": ": nothing new to write"}.get(summary.status) if not changed else None
     title(out, spec, summary.status, quiet or f" in {summary.duration_s:,.1f} s")
@@ -113,7 +113,7 @@ def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Seq
     out.line()
     show_undelivered(out, undelivered)
     if summary.status == "refused":
-        show_refusals(out, spec, [(message, "approve digest" in message) for message in summary.refusals], summary.digest)
+        show_refusals(out, [(message, "approve digest" in message) for message in summary.refusals], summary.digest, command)
     if summary.message:
         out.paragraph(visible(summary.message), indent=2)
     show_warnings(out, summary.warnings)
@@ -146,12 +146,12 @@ def show_undelivered(out: Screen, troubles: Sequence[Trouble]) -> None:
     out.line()
 
 
-def show_refusals(out: Screen, spec: "SyncSpec", messages: Sequence[tuple[str, bool]], digest: str) -> None:
+def show_refusals(out: Screen, messages: Sequence[tuple[str, bool]], digest: str, command: str) -> None:
     """Why nothing is written, and the command that lifts it where a person may."""
     for message, _ in messages:
         out.fact("refused", visible(message), style="bold red")
     if messages and all(approvable for _, approvable in messages):
-        out.fact("", ("crossdock run ", "bold"), (f"{spec.name} --approve {digest[:12]}", "bold"))
+        out.fact("", (f"{command} --approve {digest[:12]}", "bold"))
     if messages:
         out.line()
 

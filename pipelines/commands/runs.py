@@ -33,7 +33,7 @@ def plan(sync: Sync, full: Full = False) -> int:
     with open_project() as project:
         spec = _spec(project, sync)
         made, summary = _planned(project, spec, full=full)
-        return _tell_plan(project, spec, made, summary)
+        return _tell_plan(project, spec, made, summary, _command(spec, full=full))
 
 
 def run(
@@ -55,12 +55,12 @@ def run(
         spec = _spec(project, sync)
         if dry_run:
             made, summary = _planned(project, spec, full=full)
-            return _tell_plan(project, spec, made, summary)
+            return _tell_plan(project, spec, made, summary, _command(spec, full=full))
         summary = _applied(project, spec, full=full, approve=approve)
         if screen().as_json:
             screen().answer(summary.as_json())
         else:
-            picture.show_run(screen(), spec, summary, _pending(project, spec))
+            picture.show_run(screen(), spec, summary, _pending(project, spec), _command(spec, full=full))
         return summary.exit_status
 
 
@@ -106,11 +106,11 @@ def undo(
             summary = one.close_planned(made) if dry_run else one.apply(made, approve=approve)
             project.ledger.note_run(own_id, {"kind": "plan" if dry_run else "undo"})
         if dry_run:
-            return _tell_plan(project, spec, made, summary)
+            return _tell_plan(project, spec, made, summary, f"crossdock undo {undone.run_id[:8]}")
         if out.as_json:
             out.answer(summary.as_json())
         else:
-            picture.show_run(out, spec, summary, _pending(project, spec))
+            picture.show_run(out, spec, summary, _pending(project, spec), f"crossdock undo {undone.run_id[:8]}")
         return summary.exit_status
 
 
@@ -220,7 +220,12 @@ def _planned(project: "Runtime", spec: "SyncSpec", *, full: bool, kind: str = "p
     return made, summary
 
 
-def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Summary") -> int:
+def _command(spec: "SyncSpec", *, full: bool) -> str:
+    """What applies the plan that was made: a plan over increments is another one."""
+    return f"crossdock run {spec.name}{' --full' if full else ''}"
+
+
+def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Summary", command: str) -> int:
     out = screen()
     troubles = _unplannable(project, spec, made)
     if out.as_json:
@@ -228,7 +233,7 @@ def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Sum
         extra = {"changes": _changes(made), "undelivered": undelivered, "promises": made.promises, "reasons": made.reasons}
         out.answer({**summary.as_json(), **extra})
     else:
-        picture.show_plan(out, spec, made, summary, troubles)
+        picture.show_plan(out, spec, made, summary, troubles, command)
     return exits.REFUSED if made.refusals else exits.OK
 
 

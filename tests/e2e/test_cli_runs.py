@@ -128,6 +128,13 @@ def test_an_approval_does_not_cover_a_plan_that_changed_since(here: Project) -> 
     assert here.people() == []
 
 
+def test_a_refused_whole_read_is_approved_as_a_whole_read(here: Project) -> None:
+    here.sync(limits={"create_count": 1}, read={"mode": "incremental", "cursor": "score"})
+    here.contacts(contact(1), contact(2))
+    for command in ("plan", "run"):
+        assert "crossdock run c2p --full --approve " in here.run(command, "c2p", "--full").out
+
+
 def test_a_dry_run_is_a_plan(here: Project) -> None:
     here.contacts(contact(1))
     told = here.json("run", "c2p", "--dry-run")

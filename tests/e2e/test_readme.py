@@ -102,6 +102,17 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
         made.run("crossdock", "sandbox", "--stop")
 
 
+def with_what_was_printed(typed: str, printed: str) -> str:
+    """The commands with the digest that was last offered for approval, and the id of the last run, in place of the README's."""
+    for shown, found in (
+        (r"(?<=--approve )[0-9a-f]{12}", r"--approve ([0-9a-f]{12})"),
+        (r"(?<=undo )[0-9a-f]{8}", r"^ +run +([0-9a-f]{8})"),
+    ):
+        if re.search(shown, typed):
+            typed = re.sub(shown, re.findall(found, printed, re.MULTILINE)[-1], typed)
+    return typed
+
+
 def test_every_command_of_the_readme_prints_what_it_shows(checkout: Checkout) -> None:
     printed = ""
     typed = [block for block in blocks() if block.text != "make dev\n"]
@@ -112,10 +123,10 @@ def test_every_command_of_the_readme_prints_what_it_shows(checkout: Checkout) ->
             checkout.write(block)
             continue
         assert block.language == "sh", f"{where} has no language that is tested"
-        digest = re.search(r"--approve ([0-9a-f]{12})", printed)
-        printed = checkout.run("sh", "-ec", re.sub(r"(?<=--approve )[0-9a-f]{12}", digest[1], block.text) if digest else block.text)
+        just = checkout.run("sh", "-ec", with_what_was_printed(block.text, printed))
+        printed += just
         if block.shown is not None:
-            assert pattern_of(block.shown).fullmatch(steady(printed)), f"{where} shows\n{block.shown}\nbut it printed\n{printed}"
+            assert pattern_of(block.shown).fullmatch(steady(just)), f"{where} shows\n{block.shown}\nbut it printed\n{just}"
 
 
 def test_make_dev_serves_the_pages_and_ctrl_c_leaves_nothing_running(checkout: Checkout, free_port: int) -> None:
