@@ -163,6 +163,8 @@ class Completeness:
 
     `method` is how the pages were chained ("keyset", "offset with overlap", "two equal reads",
     "single answer", "by keys", "since"); `reasons` are sentences that say why it is or is not complete.
+    `doubts` are those of them that make it likely that records are there which were not seen: what was
+    not seen is then looked up before anything is made of its absence.
     """
 
     complete: bool
@@ -171,6 +173,7 @@ class Completeness:
     count: int
     total: int | None = None
     requests: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 class Read:

@@ -81,7 +81,7 @@ def raw_dataset(spec: SyncSpec) -> Dataset:
 def completeness(batch: Batch) -> Completeness:
     """The certificate of the read that made this batch."""
     kept = batch.note["completeness"]
-    return Completeness(**{**kept, "reasons": tuple(kept["reasons"])})
+    return Completeness(**{**kept, "reasons": tuple(kept["reasons"]), "doubts": tuple(kept.get("doubts", ()))})
 
 
 def is_full(batch: Batch) -> bool:

@@ -22,6 +22,7 @@ __all__ = ["RobostackSource", "suspicious"]
 _EVERYTHING: dict[str, JsonValue] = {"selection": {"selection": {}}, "empty": {}, "no_body": ABSENT}
 _NOT_THIS_WAY = frozenset({400, 405, 406, 411, 415, 422})
 _PROOF_READS = 3  # two in a row must agree
+_SMALL_CAPS = frozenset({10, 20, 25, 30, 32, 40, 50, 60, 64, 75, 80})  # too common as counts to refuse deletes for
 _STRANGERS = 10  # records beside those asked for; with more of them the filter is not believed
 
 
@@ -33,6 +34,7 @@ class RobostackSource:
         self._client = RobostackClient(settings, ports)
         self._way: str | None = settings.find_all if settings.find_all != "auto" else None  # how everything is found, once known
         self._answered: set[str] = set()  # resources that exist for certain
+        self._selectable: set[tuple[str, ...]] = set()  # resource and fields by which a selection is known to find what is there
 
     def streams(self) -> Sequence[Stream]:
         """The declared resources; nothing lists them."""
@@ -87,6 +89,7 @@ class RobostackSource:
             count=found.count,
             total=found.total,
             requests=self.request_counts()["read"] - before,
+            doubts=_hiding(found, self._settings),
         )
 
     def _by_keys(self, stream: Stream, request: ReadRequest) -> Generator[Page, None, Completeness]:
@@ -98,19 +101,20 @@ class RobostackSource:
         seen: list[JsonValue] = []
         count = 0
         for key in keys:
-            found = self._look_up(stream, key) if whole is None else None
-            rows = found.decoded() if found is not None else whole or []
-            matching = [record for record in rows if _has(record, key)]
-            if found is not None and len(rows) - len(matching) > _STRANGERS:
-                reasons.append(
-                    f"the filter was not kept ({len(rows) - len(matching):,} other records came): everything was read and filtered here"
-                )
-                found = self._find_everything(stream)[1]
-                doubts = _doubts(found, self._settings)
-                whole = found.decoded()
+            matching: list[Record] = []
+            if whole is None:
+                found = self._look_up(stream, key)
+                rows = found.decoded()
+                matching = [record for record in rows if _has(record, key)]
+                if useless := self._useless(stream, key, len(rows) - len(matching), bool(matching)):
+                    reasons.append(f"{useless}: everything was read and filtered here")
+                    everything = self._find_everything(stream)[1]
+                    doubts += _hiding(everything, self._settings)
+                    whole = everything.decoded()
+                elif matching or (stream.name, *sorted(key)) not in self._selectable:
+                    doubts += _doubts(found, self._settings)
+            if whole is not None:
                 matching = [record for record in whole if _has(record, key)]
-            elif found is not None:
-                doubts += _doubts(found, self._settings)
             fresh = [record for record in matching if not any(same(record.get(stream.id_field), other) for other in seen)]
             seen += [record[stream.id_field] for record in fresh if record.get(stream.id_field) is not None]
             count += len(fresh)
@@ -121,7 +125,27 @@ class RobostackSource:
             reasons=(*reasons, *dict.fromkeys(doubts)),
             count=count,
             requests=self.request_counts()["read"] - before,
+            doubts=tuple(dict.fromkeys(doubts)),
         )
+
+    def _useless(self, stream: Stream, key: Mapping[str, JsonValue], stranger_count: int, found: bool) -> str:
+        """Why finding nothing by this key would mean nothing; "" where the platform is known to select by these fields."""
+        if stranger_count > _STRANGERS:
+            return f"the filter was not kept ({stranger_count:,} other records came)"
+        names = (stream.name, *sorted(key))
+        if found:
+            self._selectable.add(names)
+        if names in self._selectable:
+            return ""
+        everything = self._find_everything(stream)[1].decoded()
+        if not everything:
+            return ""
+        known = next((record for record in everything if all(_is_single(record.get(name)) for name in key)), None)
+        probe = {name: known[name] for name in key} if known is not None else {}
+        if not known or not any(_has(record, probe) for record in self._look_up(stream, probe).decoded()):
+            return f"a selection by {', '.join(key)} did not find a record that is there"
+        self._selectable.add(names)
+        return ""
 
     def _look_up(self, stream: Stream, key: Mapping[str, JsonValue]) -> Found:
         try:
@@ -198,6 +222,16 @@ def _doubts(found: Found, settings: RobostackSettings) -> list[str]:
     return [*doubts, cap] if cap else doubts
 
 
+def _hiding(found: Found, settings: RobostackSettings) -> tuple[str, ...]:
+    """Why records may well be there that an answer which holds some does not show."""
+    if not found.count:
+        return ()
+    doubts = _doubts(found, settings)
+    if found.count in _SMALL_CAPS and settings.result_cap == "unknown":
+        doubts.append(f"{found.count:,} may be a silent cap; set result_cap to none, or to the cap, once that is known")
+    return tuple(doubts)
+
+
 def _content(found: Found) -> list[bytes]:
     """What was found, whatever its order."""
     return sorted(blake2b(canonical(record).encode(), digest_size=16).digest() for record in found.decoded())
@@ -205,3 +239,7 @@ def _content(found: Found) -> list[bytes]:
 
 def _has(record: Record, key: Mapping[str, JsonValue]) -> bool:
     return all(name in record and same(record[name], value) for name, value in key.items())
+
+
+def _is_single(value: JsonValue) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""

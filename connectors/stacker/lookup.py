@@ -43,7 +43,7 @@ class Lookup:
         if fields is not None:
             fields = tuple(dict.fromkeys(("sid", *fields, *(name for key in keys for name in key))))
         found: dict[JsonValue, Record] = {}
-        reason, method, complete = "every key was looked up", "by keys", True
+        reason, method, complete, doubts = "every key was looked up", "by keys", True, tuple[str, ...]()
         try:
             for key in keys:
                 for record in self._find(key, fields):
@@ -57,7 +57,7 @@ class Lookup:
                 try:
                     page = next(pages)
                 except StopIteration as end:
-                    complete = end.value.complete
+                    complete, doubts = end.value.complete, end.value.doubts
                     reason += "; " + "; ".join(end.value.reasons)
                     break
                 assert not isinstance(page.records, list)
@@ -69,7 +69,7 @@ class Lookup:
             part = records[start : start + _PAGE]
             yield Page(part, len(part))
         requests = sum(search.requests for search in self._searches) + sum(set(key) == {"sid"} for key in keys)
-        return Completeness(complete, method, (reason,), len(records), None, requests)
+        return Completeness(complete, method, (reason,), len(records), None, requests, doubts)
 
     def _search(self, filters: Sequence[Filter], fields: tuple[str, ...] | None) -> Search:
         self._searches.append(self.search(filters, fields))

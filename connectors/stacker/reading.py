@@ -236,4 +236,7 @@ class Reading:
         if self._yielded > one.count:
             reasons.append(f"{self._yielded - one.count} records vanished while reading")
         method = "two equal reads" if equal else one.method
-        return Completeness(complete, method, tuple(reasons), self._yielded, one.told, self._requests)
+        promised = one.told is not None and one.told > one.count
+        short = promised or (not equal and (bool(one.trouble) or not one.ended))
+        doubts = tuple(reasons) if short and not complete else ()
+        return Completeness(complete, method, tuple(reasons), self._yielded, one.told, self._requests, doubts)

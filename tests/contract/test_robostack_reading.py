@@ -14,7 +14,7 @@ from connectors.http import Answer
 from connectors.robostack import CONNECTOR
 from connectors.robostack.answers import found_in
 from connectors.robostack.emulator import create_app
-from connectors.robostack.emulator_store import SWITCHES, Store, decode
+from connectors.robostack.emulator_store import SWITCHES, Resource, Store, decode
 from connectors.robostack.sink import RobostackSink
 from connectors.robostack.source import suspicious
 from connectors.settings import Ports
@@ -290,3 +290,36 @@ def test_fifty_thousand_records_are_one_answer() -> None:
 
 def _answering(status: int, body: bytes) -> httpx.MockTransport:
     return httpx.MockTransport(lambda request: httpx.Response(status, content=body))
+
+
+@pytest.mark.parametrize("match", ["exact", "case_insensitive", "as_text", "ignored"])
+def test_a_key_is_said_to_be_missing_only_where_selections_find_what_is_there(match: str) -> None:
+    with connected(store_with(13, match=match)) as sink:
+        stream = sink.stream("parts")
+        for nobody in ("P77", "P88"):
+            records, proof = read(sink, stream, ReadRequest(keys=({"number": nobody},)))
+            assert records == []
+            assert proof.complete, proof
+        asked = sink.request_counts()["read"]
+    assert asked <= 4, "each look-up, and once everything and a record that is there"
+
+
+def test_a_selection_that_finds_nothing_that_is_there_is_not_believed() -> None:
+    class Forgetful(Store):
+        def select(self, resource: Resource, selection: dict[str, Any]) -> list[int | str]:
+            return [] if selection else super().select(resource, selection)
+
+    store = Forgetful(people=0, orgs=0, invoices=0)
+    store.add_resource("parts", [{"number": f"P{n}"} for n in range(7)])
+    with connected(store) as sink:
+        records, proof = read(sink, sink.stream("parts"), ReadRequest(keys=({"number": "P3"}, {"number": "P9"})))
+    assert [record["number"] for record in records] == ["P3"]
+    assert "did not find a record that is there" in " ".join(proof.reasons)
+
+
+@pytest.mark.parametrize(("cap", "count", "doubted"), [("0", 20, True), ("0", 21, False), ("0", 0, False), ("100", 130, True)])
+def test_a_read_says_where_records_may_be_hidden_behind_a_cap(cap: str, count: int, doubted: bool) -> None:
+    for settings in ({}, {"result_cap": "none"}):
+        with connected(store_with(count, result_cap=cap), **settings) as sink:
+            _, proof = read(sink, sink.stream("parts"), ReadRequest())
+        assert bool(proof.doubts) is (doubted and not settings), proof

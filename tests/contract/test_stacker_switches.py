@@ -238,3 +238,14 @@ def test_an_object_without_records_is_read_as_empty_however_the_empty_list_is_wr
 )
 def test_an_answer_without_a_list_is_empty_only_where_it_says_so(body: bytes, none: bool) -> None:
     assert says_none(body) is none
+
+
+@pytest.mark.parametrize(
+    ("way", "doubted"), [({}, False), ({"total": "absent"}, False), ({"total": "plus5"}, True), ({"start": "ignored"}, False)]
+)
+def test_a_read_that_falls_short_says_that_records_may_be_there_which_it_did_not_see(way: dict[str, str], doubted: bool) -> None:
+    store = Store(contacts=0, companies=0, orders=0, **way)
+    parts(store)
+    with connected(store) as sink:
+        _, certificate = read(sink, ReadRequest())
+    assert bool(certificate.doubts) is doubted, certificate
