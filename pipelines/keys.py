@@ -26,6 +26,11 @@ def key_values(key: str, match: Sequence[str]) -> dict[str, JsonValue]:
     return dict(zip(match, values if isinstance(values, list) else [values], strict=True))
 
 
+def same_id(one: str | None, other: str | None) -> bool:
+    """Whether two ids of the sink (JSON text) are the same; a platform may spell one as a number here and as a text there."""
+    return one is not None and other is not None and one.strip('"') == other.strip('"')
+
+
 def shown(key: str) -> str:
     """The key for people: the value itself where it is one text."""
     values = json.loads(key) if key else []

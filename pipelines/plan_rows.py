@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors import jsontext
 from connectors.arrow_lists import from_numpy
 from connectors.base import Stream
 from pipelines import changes
@@ -16,7 +17,7 @@ from pipelines.arrays import texts
 from pipelines.desired import Desired
 from pipelines.diff import Diff
 from pipelines.engine import Engine
-from pipelines.keys import key_of
+from pipelines.keys import key_of, same_id
 from pipelines.ledger import Match
 from pipelines.observe import Observation
 from pipelines.spec import SyncSpec
@@ -81,8 +82,8 @@ class PlanRows:
             return {}
         positions: dict[str, int] = {}
         for chunk in chunks(missing):
-            keys = changes.key_texts(self._existing_rows(chunk), self.spec.match, self.desired.types)
-            positions.update(zip(keys.to_pylist(), chunk.tolist(), strict=True))
+            keys, ours = self._ours(chunk)
+            positions.update((key, place) for key, place, known in zip(keys, chunk.tolist(), ours.tolist(), strict=True) if key and known)
         moved = {}
         for chunk in chunks(self.found.create):
             by_source = dict(zip(self._desired_rows(chunk, ["__source_id"])["__source_id"].to_pylist(), chunk.tolist(), strict=True))
@@ -162,14 +163,25 @@ class PlanRows:
             return
         gone = missing[~np.isin(missing, np.fromiter(moved.values(), np.int64, len(moved)))]
         kept = self._still_at_the_source()
+        others = 0
         for chunk in chunks(gone):
+            keys, ours = self._ours(chunk)
+            others += int((~ours).sum())
+            chunk = chunk[ours & np.array([key not in kept for key in keys], bool)]
             rows = self._existing_rows(chunk)
-            if kept:
-                keys = changes.key_texts(rows, self.spec.match, self.desired.types).to_pylist()
-                chosen = np.array([key not in kept for key in keys], bool)
-                chunk, rows = chunk[chosen], rows.filter(from_numpy(chosen))
             planned = changes.delete_rows(rows, match=self.spec.match, types=self.desired.types, id_field=self.stream.id_field)
             yield self._planned("delete", planned, np.full(len(chunk), -1, np.int64))
+        if others:
+            why = "others made them anew, they are left alone"
+            self.warnings.append(f"{others} records of {self.spec.target} have match keys of this sync's but other ids: {why}")
+
+    def _ours(self, chunk: Positions) -> tuple[list[str | None], npt.NDArray[np.bool_]]:
+        """The match keys of these sink records, and whether each is the very record that the crosswalk knows by that key."""
+        rows = self._existing_rows(chunk)
+        keys = changes.key_texts(rows, self.spec.match, self.desired.types).to_pylist()
+        ids = [jsontext.dumps(value).decode() for value in rows[self.stream.id_field].to_pylist()]
+        known = {match.key: match.sink_id for match in self.engine.ledger.matches(self.spec.name, [key for key in keys if key is not None])}
+        return keys, np.array([same_id(known.get(key or ""), sink_id) for key, sink_id in zip(keys, ids, strict=True)], bool)
 
     def _still_at_the_source(self) -> set[str]:
         """Keys of sink records whose source record exists but is invalid: present, therefore never deleted."""

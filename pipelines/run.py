@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.aftermath import close_killed, forget_deleted
 from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
@@ -63,6 +64,7 @@ class SyncRun:
             if standing := plan.standing(approve):
                 return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
             with self._counted("sink"), fence(self.engine, self.spec, plan.epoch) as held:
+                close_killed(self.engine, self.spec, self.run_id)
                 delivered = deliver(self.engine, self.spec, self.run_id, plan, held, progress=self._progress)
         self._applied(plan)
         prune(self.engine.staging, self.spec)
@@ -151,6 +153,7 @@ class SyncRun:
         with self._recorded(), self._counted("sink"):
             if settle:
                 recover(self.engine, self.spec, progress=self._progress)
+                forget_deleted(self.engine, self.spec)
             plan = self._planned()
         self._note({"plan": plan.batch_id})
         return plan
