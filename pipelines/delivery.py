@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
 from pipelines.keys import key_values
 from pipelines.ledger import Failure, Match, State, Write
-from pipelines.observe import Observation, ids_at, observation, see
+from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
-from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again, settle_creates, wait_until_quiet
+from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset
 
@@ -115,8 +116,8 @@ class _Delivery:
         only: set[int] | None = None
         attempt, size = 1, min(self.spec.writes.batch, self._largest_call())
         while True:
-            observed = self._look(self._todo(only))
-            again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, observed)]
+            observed, proven = self._look(only)
+            again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, observed, proven)]
             if not again or not may_send:
                 return
             attempt += 1
@@ -134,11 +135,14 @@ class _Delivery:
         writes = self.engine.ledger.writes(self.run_id, _WRITTEN)
         return writes if only is None else (write for write in writes if write.seq in only)
 
-    def _look(self, writes: Iterable[Write]) -> Observation:
-        """Read the written records back, after the time in which an unanswered write may still take effect."""
+    def _look(self, only: set[int] | None) -> tuple[Observation, bool]:
+        """Read the written records back, after the time in which an unanswered write may still take effect.
+
+        Also gives whether what is not shown of writes in doubt is proven not to be there.
+        """
         keys: set[str] | None = set()
         unanswered = None
-        for write in writes:
+        for write in self._todo(only):
             if write.state in (State.UNKNOWN, State.IN_FLIGHT):
                 unanswered = self.engine.clock.now()
             if keys is not None:
@@ -148,16 +152,29 @@ class _Delivery:
             wait_until_quiet(self.engine, self.spec, unanswered)
         else:
             self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
-        batch = see(self.engine, self.spec, self.stream, None if keys is None else sorted(keys), progress=self.progress)
-        return observation(self.engine.staging, self.spec, self.stream, batch, self.types)
+        asked = None if keys is None else sorted(keys)
+        first = observation(
+            self.engine.staging, self.spec, self.stream, see(self.engine, self.spec, self.stream, asked, progress=self.progress), self.types
+        )
+        missing = partial(self._missing, only=only)
+        return see_what_is_missing(self.engine, self.spec, self.stream, asked, first, missing, self.types, progress=self.progress)
 
-    def _settle(self, writes: Sequence[Write], observed: Observation) -> list[Write]:
+    def _missing(self, observed: Observation, only: set[int] | None) -> set[int]:
+        """The numbers of writes in doubt whose record is not shown: what becomes of them depends on whether it is there."""
+        missing: set[int] = set()
+        for chunk in chunked((write for write in self._todo(only) if _in_doubt(write)), CHUNK):
+            numbers = not_found(observed, [write.key for write in chunk], self.spec.match, self.types)
+            missing.update(chunk[number].seq for number in numbers)
+        return missing
+
+    def _settle(self, writes: Sequence[Write], observed: Observation, proven: bool) -> list[Write]:
         """Settle a chunk of writes by what the sink shows; gives those that are to be sent again."""
         hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
         wrong = {**self._differing(writes, observed, hits), **self._still_there(writes, observed, hits)}
         lost = [number for number, write in enumerate(writes) if write.op == "create" and write.state is not State.CONFIRMED]
         creates = [writes[number] for number in lost]
-        outcomes = dict(zip(lost, settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost)), strict=True))
+        settled = settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost), proven=proven)
+        outcomes = dict(zip(lost, settled, strict=True))
         for number, write in enumerate(writes):
             if write.state is not State.CONFIRMED and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
@@ -267,6 +284,11 @@ class _Delivery:
 
     def _batch(self, dataset: Dataset, batch_id: str) -> Batch:
         return next(batch for batch in self.engine.staging.batches(dataset) if batch.id == batch_id)
+
+
+def _in_doubt(write: Write) -> bool:
+    """Whether the look alone decides what became of it."""
+    return write.state in (State.UNKNOWN, State.IN_FLIGHT) or (write.op == "create" and write.state in (State.ACCEPTED, State.REFUSED))
 
 
 def _plan_rows(writes: Sequence[Write], match: Sequence[str]) -> pa.RecordBatch:

@@ -1,6 +1,6 @@
 """Observe: see what the sink holds, by the fewest requests, as a batch and its index."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
 
 CHUNK = 5_000
+LOOKS = 5  # before giving up on two in a row that miss the same
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ def seen_dataset(spec: SyncSpec) -> Dataset:
     return Dataset(("seen", spec.target_connection, spec.target_stream))
 
 
-def see(engine: Engine, spec: SyncSpec, stream: Stream, keys: Sequence[str] | None, *, progress: Progress = silent) -> Batch:
+def see(
+    engine: Engine, spec: SyncSpec, stream: Stream, keys: Sequence[str] | None, *, proof: bool = False, progress: Progress = silent
+) -> Batch:
     """Read the sink into staging: the records with these keys (JSON lists of the match values), or all of them (None).
 
-    Keys are looked up one by one only where that takes fewer requests than reading everything.
+    Keys are looked up one by one only where that takes fewer requests than reading everything. `proof` asks for
+    a read that can show that nothing else is there.
     """
     dataset = seen_dataset(spec)
-    request = ReadRequest()
+    request = ReadRequest(proof=proof)
     if keys is not None and _look_up_is_cheaper(engine.staging, dataset, stream, len(keys)):
         request = ReadRequest(keys=tuple(key_values(key, spec.match) for key in keys))
     return extract(
@@ -67,6 +71,33 @@ def see(engine: Engine, spec: SyncSpec, stream: Stream, keys: Sequence[str] | No
         note={"mode": "keys" if request.keys is not None else "full"},
         progress=increments(progress, "observe"),
     )
+
+
+def see_what_is_missing(
+    engine: Engine,
+    spec: SyncSpec,
+    stream: Stream,
+    keys: Sequence[str] | None,
+    first: Observation,
+    missing: Callable[[Observation], Set[int]],
+    types: pa.Schema,
+    *,
+    progress: Progress = silent,
+) -> tuple[Observation, bool]:
+    """Look again until two looks in a row miss the same: one answer that shows too little must not make anything a second time.
+
+    `missing` names what an observation lacks. Gives the last look, and whether what it misses is proven not to be there.
+    """
+    lacking = missing(first)
+    for _ in range(LOOKS - 1):
+        if not lacking:
+            return first, True
+        batch = see(engine, spec, stream, keys, proof=True, progress=progress)
+        again = observation(engine.staging, spec, stream, batch, types)
+        before, lacking, first = lacking, missing(again), again
+        if before == lacking:
+            return again, again.completeness.complete
+    return first, not lacking
 
 
 def compared(sink: Stream, types: pa.Schema) -> list[str]:

@@ -19,7 +19,7 @@ from pipelines.diff import Diff
 from pipelines.engine import Engine
 from pipelines.keys import key_of, same_id
 from pipelines.ledger import Match
-from pipelines.observe import Observation
+from pipelines.observe import Observation, key_hashes
 from pipelines.spec import SyncSpec
 
 Positions = npt.NDArray[np.int64]
@@ -51,6 +51,7 @@ class PlanRows:
     held: frozenset[str]
     dismissed: Mapping[str, str | None]
     deletes: bool
+    unproven: frozenset[int]
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +100,10 @@ class PlanRows:
         if self.spec.mode == "update":
             self._count("skipped", len(create))
             return
+        if self.unproven:
+            seeming = np.isin(create, self.desired.index.position[np.isin(key_hashes(self.desired.index), list(self.unproven))])
+            self._refuse_seemingly_gone(create[seeming])
+            create = create[~seeming]
         for chunk in chunks(create):
             rows = self._desired_rows(chunk)
             if self.held:
@@ -210,6 +215,16 @@ class PlanRows:
             why = f"several records of {self.spec.target} have this match key; merge them there, or match on more fields"
             count = rows.num_rows
             self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], [", ".join(self.spec.match)] * count, [why] * count))
+
+    def _refuse_seemingly_gone(self, positions: Positions) -> None:
+        """Records that were in the sink and are not shown any more, unproven: made again they might be there twice."""
+        rows = self._desired_rows(positions, ["__source_id", "__key"])
+        why = (
+            f"{self.spec.target} held this record and does not show it any more, and no read of it proves that it is gone; "
+            "look there and at what the credentials may see"
+        )
+        fields = [", ".join(self.spec.match)] * rows.num_rows
+        self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], fields, [why] * rows.num_rows))
 
     def _refuse_held(self, rows: pa.Table) -> None:
         """Creates of which nobody knows whether they happened: they wait until a person says so, however many runs that takes."""

@@ -14,7 +14,7 @@ from pipelines.desired import due, make_desired
 from pipelines.diff import diff, unchanged
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
-from pipelines.observe import Observation, ids_at, known_fields, observation, remembered, see
+from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
 from pipelines.plan import Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
@@ -54,6 +54,7 @@ class _Planning:
     spec: SyncSpec
     raw: Batch
     progress: Progress
+    unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
     def plan(self) -> Plan:
         spec, engine = self.spec, self.engine
@@ -73,7 +74,7 @@ class _Planning:
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
         deletes = spec.mode == "mirror" and is_full(self.raw)
-        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, dismissed, deletes)
+        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, dismissed, deletes, self.unproven)
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)
@@ -100,9 +101,16 @@ class _Planning:
             known = remembered(engine, spec, self.stream, types)
             if known is not None and not self._unheard_of(known):
                 return known
-        if seen is None:
-            seen = see(engine, spec, self.stream, None if self._whole_sink() else self._keys(), progress=self.progress)
-        return observation(engine.staging, spec, self.stream, seen, types)
+        keys = None if self._whole_sink() else self._keys()
+        first = observation(engine.staging, spec, self.stream, seen or see(engine, spec, self.stream, keys, progress=self.progress), types)
+        found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._vanished_from, types, progress=self.progress)
+        self.unproven = frozenset() if proven else self._vanished_from(found)
+        return found
+
+    def _vanished_from(self, observed: Observation) -> frozenset[int]:
+        """The key hashes of desired records that this sync knows to have been in the sink and that it does not show."""
+        wanted = np.intersect1d(key_hashes(self.desired.index), self.owned)
+        return frozenset(np.setdiff1d(wanted, key_hashes(observed.index)).tolist())
 
     def _unheard_of(self, known: Observation) -> bool:
         """Whether records are desired that the ledger never met: the sink must be looked at before they are created."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from pipelines.engine import Engine, Progress, silent
 from pipelines.fingerprint import Index, index
 from pipelines.keys import key_values, shown
 from pipelines.ledger import Failure, State, Write
-from pipelines.observe import Observation, ids_at, key_hashes, observation, see
+from pipelines.observe import Observation, ids_at, key_hashes, observation, see, see_what_is_missing
 from pipelines.spec import SyncSpec
 
 ATTEMPTS = 3  # sends of one record in one run, at most
@@ -52,11 +53,18 @@ def find(observed: Observation, keys: Sequence[str], match: Sequence[str], types
     return Hits(counts, positions, key_hashes(asked)[place])
 
 
+def not_found(observed: Observation, keys: Sequence[str], match: Sequence[str], types: pa.Schema) -> set[int]:
+    """The numbers of the keys that the sink did not show."""
+    return set(np.flatnonzero(find(observed, keys, match, types).counts == 0).tolist()) if keys else set()
+
+
 def settle_creates(
-    engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits
+    engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
 ) -> list[tuple[int, State, str | None, str]]:
-    """What each create came to, by its match key: found once, it is adopted; not found, it is free to be sent again
-    (NOT_APPLIED) where that was allowed and else kept for a person; found several times, it is kept for a person.
+    """What each create came to, by its match key: found once, it is adopted; `proven` not to be there, it is free to be sent
+    again (NOT_APPLIED) where that was allowed; else, and when found several times, it is kept for a person.
+
+    What the platform said it had made is never sent again: where it is not found, it may only be hidden.
     """
     found = iter(ids_at(engine.staging, observed, stream, hits.positions[hits.counts > 0]))
     settled = []
@@ -67,12 +75,12 @@ def settle_creates(
         elif count:
             reason = f"{count} records of {spec.target} have the match key {shown(write.key)}, one is {sink_id}; keep one, dismiss this"
             settled.append((write.seq, State.QUARANTINED, None, reason))
-        elif write.state is State.REFUSED:
+        elif write.state is State.REFUSED and proven:
             settled.append((write.seq, State.NOT_APPLIED, None, write.reason))
-        elif may_send_again(engine, spec, stream, write):
+        elif write.state is not State.ACCEPTED and proven and may_send_again(engine, spec, stream, write):
             settled.append((write.seq, State.NOT_APPLIED, None, "no answer, and no such record was found: it is sent again"))
         else:
-            answer = "it was accepted" if write.state is State.ACCEPTED else "no answer came"
+            answer = {State.ACCEPTED: "it was accepted", State.REFUSED: "its call was refused"}.get(write.state, "no answer came")
             reason = f"{answer}, but no record of {spec.target} with this match key was found; look there, then retry or dismiss it"
             settled.append((write.seq, State.QUARANTINED, None, reason))
     return settled
@@ -113,11 +121,14 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
     creates = [write for write in left if write.op == "create"]
     if creates:
         types = pa.schema([(name, pa.string()) for name in spec.match])
-        batch = see(engine, spec, stream, sorted({write.key for write in creates}), progress=progress)
-        observed = observation(engine.staging, spec, stream, batch, types)
+        keys = sorted({write.key for write in creates})
+        batch = see(engine, spec, stream, keys, progress=progress)
+        first = observation(engine.staging, spec, stream, batch, types)
+        missing = partial(not_found, keys=keys, match=spec.match, types=types)
+        observed, proven = see_what_is_missing(engine, spec, stream, keys, first, missing, types, progress=progress)
         for chunk in chunked(creates, CHUNK):
             hits = find(observed, [write.key for write in chunk], spec.match, types)
-            settled = settle_creates(engine, spec, stream, observed, chunk, hits)
+            settled = settle_creates(engine, spec, stream, observed, chunk, hits, proven=proven)
             _record(engine, spec, chunk, settled)
     reason = "the run ended before an answer; a later plan starts from what the sink shows"
     for write in left:
@@ -127,11 +138,11 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
 
 
 def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[tuple[int, State, str | None, str]]) -> None:
-    """Keep what recovered creates came to; one for a person also becomes a failure that later plans respect."""
+    """Keep what recovered creates came to; one for a person first becomes a failure, which later plans respect."""
     for write, outcome in zip(writes, settled, strict=True):
-        engine.ledger.settle(write.run_id, [outcome])
         if outcome[1] is State.QUARANTINED:
             engine.ledger.put_failures(spec.name, write.run_id, [failure(write, "quarantined", outcome[3])])
+        engine.ledger.settle(write.run_id, [outcome])
 
 
 def failure(write: Write, outcome: str, reason: str) -> Failure:

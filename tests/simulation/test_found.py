@@ -33,3 +33,54 @@ def test_a_quarantined_create_waits_for_a_person_however_many_runs_pass(both: Wo
     both.ledger.release_failures("c2p")
     freed = both.run(both.spec(writes={"batch": 2}))
     assert (freed.created, freed.quarantined, len(both.people())) == (2, 0, 4)
+
+
+def lie_once(both: World) -> None:
+    """The next find of everything, once there is something, is answered with an empty list; every later one truly."""
+    lies = iter([True])
+
+    def before() -> None:
+        lie = bool(both.people()) and next(lies, False)
+        both.robostack.set_switch("empty_selection", "none" if lie else "all")
+
+    both.robostack.before_find = before
+
+
+@pytest.mark.parametrize("answer", ["nothing", "records"])
+@pytest.mark.parametrize("fault", ["none", "500_after"])
+def test_a_look_that_shows_nothing_once_makes_nothing_a_second_time(both: World, fault: str, answer: str) -> None:
+    both.configure("there", find_all="selection")
+    both.robostack.set_switch("create_answers", answer)
+    both.robostack.set_switch("fault", fault)
+    both.put_contacts(*(contact(n) for n in range(4)))
+    lie_once(both)
+    summary = both.run(both.spec(writes={"batch": 2, "on_unknown": "retry"}))
+    assert (summary.created, summary.quarantined, len(both.people())) == (4, 0, 4)
+
+
+def test_a_sink_that_is_empty_once_when_it_is_compared_gets_nothing_a_second_time(both: World) -> None:
+    both.configure("there", find_all="selection")
+    both.put_contacts(*(contact(n) for n in range(4)))
+    assert both.run(both.spec()).created == 4
+    lie_once(both)
+    both.edit_contact("c1@example.com", name="new")
+    summary = both.run(both.spec())
+    assert (summary.created, summary.updated, summary.unchanged, len(both.people())) == (0, 1, 3, 4)
+
+
+def test_a_record_that_others_removed_from_the_sink_is_made_again_once_that_is_proven(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(4)))
+    both.run(both.spec())
+    both.robostack.remove(both.robostack.resources["people"], [both.person("c2@example.com")["id"]])
+    again = both.run(both.spec())
+    assert (again.created, again.unchanged, len(both.people())) == (1, 3, 4)
+
+
+def test_a_record_that_only_seems_gone_from_the_sink_is_not_made_again(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(4)))
+    both.run(both.spec())
+    both.configure("there", result_cap=3)  # three records are what a capped answer holds: nothing proves that a fourth is gone
+    both.robostack.set_switch("result_cap", "3")
+    held = both.run(both.spec())
+    assert (held.created, held.conflicts, held.unchanged, len(both.people())) == (0, 1, 3, 4)
+    assert "no read of it proves" in both.ledger.failures("c2p")[0].reason
