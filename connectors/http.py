@@ -135,6 +135,8 @@ class Sender:
         """The request as bytes but for the credentials, before any token of the quota is taken for it."""
         url = address(self._base, request.path)
         headers = {"accept": request.accept, "accept-encoding": ACCEPT_ENCODING, "user-agent": "crossdock", **request.headers}
+        if not all(text.isascii() and text.isprintable() for pair in headers.items() for text in pair):
+            raise ConfigError(f"{request.where} was not sent: a header of it holds a character that no header can carry")
         try:
             if request.json is not ABSENT:
                 headers["content-type"] = "application/json"
@@ -143,8 +145,6 @@ class Sender:
             return self._wire.build_request(
                 request.operation.method, url, params=list(request.params) or None, headers=headers, content=_content(request)
             )
-        except UnicodeEncodeError:
-            raise ConfigError(f"{request.where} was not sent: a header of it holds a letter that no header can carry") from None
         except ValueError as error:
             why = redact(str(error), self._secrets)
             message = f"{request.where} was not sent: its body cannot be said in JSON ({why}); correct the mapping of this record"
