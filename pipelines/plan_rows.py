@@ -253,6 +253,7 @@ class PlanRows:
 
 
 def chunks(positions: Positions) -> list[Positions]:
+    """The positions in parts of CHUNK at most, so that what is taken at once stays bounded."""
     return [positions[at : at + CHUNK] for at in range(0, len(positions), CHUNK)]
 
 
