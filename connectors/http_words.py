@@ -27,16 +27,15 @@ def words_of(body: bytes, secrets: Iterable[str]) -> str:
         said = "; ".join(dict.fromkeys(_sayings(loads(body)))) if len(body) <= _READ_BYTES else ""
     except ContractError:
         said = _plain(text)
-    line = " ".join(redact(said, secrets).split())
-    line = "".join(character for character in line if character.isprintable())
+    line = "".join(character for character in " ".join(said.split()) if character.isprintable())
+    line = redact(line, secrets)  # last: what was taken out may have stood inside a secret
     return line if len(line) <= _LENGTH else line[: _LENGTH - 1] + "…"
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret, longest first, replaced by `[secret]`."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    return text
+    """The text with every secret, longest first and in capitals or not, replaced by `[secret]`."""
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), "[secret]", text, flags=re.IGNORECASE) if longest_first else text
 
 
 def _sayings(value: JsonValue, depth: int = 0) -> Iterator[str]:

@@ -20,6 +20,29 @@ def test_no_header_breaks_anything_or_asks_for_negative_time(one: str, other: st
     assert 0 <= advised_pause_s(headers, NOW) <= 60
 
 
+@given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**12))
+def test_a_quota_with_something_left_never_speeds_up_nor_stops_anything(left: int, limit: int, reset: int) -> None:
+    for headers in (
+        {"ratelimit": f'"default";r={left};t={reset}'},
+        {"ratelimit": f"limit={limit}, remaining={left}, reset={reset}"},
+        {"x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(left), "x-ratelimit-reset": str(reset)},
+    ):
+        assert advised_pause_s(headers, NOW) == 0
+
+
+@given(st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3})?", fullmatch=True))
+def test_seconds_are_taken_as_written(text: str) -> None:
+    assert retry_after_s({"retry-after": f" {text} "}, NOW) == float(text)
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(9000, 1, 1)))  # noqa: DTZ001
+def test_a_date_is_never_taken_as_earlier_than_written(moment: datetime) -> None:
+    written = moment.replace(microsecond=0, tzinfo=UTC)
+    wish_s = retry_after_s({"retry-after": format_datetime(written, usegmt=True)}, NOW)
+    assert wish_s is not None
+    assert NOW + timedelta(seconds=wish_s) >= written
+
+
 @given(st.integers(0, 10**6), st.integers(-(10**6), 10**6))
 def test_a_date_and_a_number_of_seconds_mean_the_same(wish_s: int, skew_s: int) -> None:
     server_now = NOW + timedelta(seconds=skew_s)
