@@ -22,6 +22,7 @@ from pipelines.spec import SyncSpec
 
 ATTEMPTS = 3  # sends of one record in one run, at most
 CHUNK = 5_000
+_SUPERSEDED = "the run ended before an answer; a later plan starts from what the sink shows"
 LONGEST_SEND = timedelta(minutes=30)  # from an intent to its last request, the sender's waits and the queue before it included
 
 Item = TypeVar("Item")
@@ -110,31 +111,39 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
     """Settle what earlier runs left without an outcome, before anything is planned. Gives how many writes there were.
 
     The caller holds the target's lock: nobody else is in the middle of these writes.
-    Creates are looked up by their match key once none of them can still take effect. Updates and
-    deletes need no look of their own: the coming plan starts from what the sink shows.
+    Creates and deletes are looked up by their match key once none of them can still take effect. Updates
+    need no look of their own: the coming plan starts from what the sink shows.
     """
     left = engine.ledger.open_writes(spec.name)
     if not left:
         return 0
     stream = engine.sink(spec.target_connection).stream(spec.target_stream)
     wait_until_quiet(engine, spec, max(write.intent_at for write in left))
-    creates = [write for write in left if write.op == "create"]
-    if creates:
+    looked_up = [write for write in left if write.op != "update"]
+    if looked_up:
         types = pa.schema([(name, pa.string()) for name in spec.match])
-        keys = sorted({write.key for write in creates})
+        keys = sorted({write.key for write in looked_up})
         batch = see(engine, spec, stream, keys, progress=progress)
         first = observation(engine.staging, spec, stream, batch, types)
         missing = partial(not_found, keys=keys, match=spec.match, types=types)
         observed, proven = see_what_is_missing(engine, spec, stream, keys, first, missing, types, progress=progress)
-        for chunk in chunked(creates, CHUNK):
-            hits = find(observed, [write.key for write in chunk], spec.match, types)
-            settled = settle_creates(engine, spec, stream, observed, chunk, hits, proven=proven)
-            _record(engine, spec, chunk, settled)
-    reason = "the run ended before an answer; a later plan starts from what the sink shows"
+        for op, settle in (("create", settle_creates), ("delete", _settle_deletes)):
+            for chunk in chunked((write for write in looked_up if write.op == op), CHUNK):
+                hits = find(observed, [write.key for write in chunk], spec.match, types)
+                _record(engine, spec, chunk, settle(engine, spec, stream, observed, chunk, hits, proven=proven))
     for write in left:
-        if write.op != "create":
-            engine.ledger.settle(write.run_id, [(write.seq, State.SUPERSEDED, None, reason)])
+        if write.op == "update":
+            engine.ledger.settle(write.run_id, [(write.seq, State.SUPERSEDED, None, _SUPERSEDED)])
     return len(left)
+
+
+def _settle_deletes(
+    engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
+) -> list[tuple[int, State, str | None, str]]:
+    """A delete whose record is proven not to be there has happened; any other is for the coming plan to decide."""
+    happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
+    gone = [proven and count == 0 for count in hits.counts.tolist()]
+    return [(write.seq, *(happened if is_gone else undecided)) for write, is_gone in zip(writes, gone, strict=True)]
 
 
 def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[tuple[int, State, str | None, str]]) -> None:
