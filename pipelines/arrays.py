@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.arrow_lists import array, from_numpy
+
 
 def numbers(column: pa.Array | pa.ChunkedArray, dtype: type[np.generic]) -> npt.NDArray[Any]:
     """The values of a fixed-width column without nulls. Copies only where there are several chunks."""
@@ -23,18 +25,12 @@ def numbers(column: pa.Array | pa.ChunkedArray, dtype: type[np.generic]) -> npt.
 
 def integers(values: npt.NDArray[np.int64]) -> pa.Array:
     """An int64 column over these values, without nulls."""
-    values = np.ascontiguousarray(values, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+    return from_numpy(values.astype(np.int64, copy=False))
 
 
 def texts(values: Sequence[str | None]) -> pa.Array:
     """A text column. At most 2 GiB of UTF-8 together."""
-    encoded = [b"" if value is None else value.encode() for value in values]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int32)
-    np.cumsum([len(item) for item in encoded], out=offsets[1:])
-    valid = np.packbits(np.array([value is not None for value in values], dtype=bool), bitorder="little")
-    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+    return array(values, pa.string())
 
 
 def single(table: pa.Table) -> pa.RecordBatch:
