@@ -6,16 +6,23 @@ from typing import Any
 
 from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
 from connectors.canonical_json import canonical
-from connectors.errors import ConfigError, RefusedError, RetryableError, UnknownOutcome
+from connectors.errors import ConfigError, ContractError, RefusedError, RetryableError, UnknownOutcome
 from connectors.http import Answer
 from connectors.robostack.answers import Told, same, told_by
+from connectors.robostack.settings import RobostackSettings
 from connectors.robostack.source import RobostackSource
+from connectors.settings import Ports
 
 __all__ = ["RobostackSink"]
 
 
 class RobostackSink(RobostackSource):
     """One application that can be read and written."""
+
+    def __init__(self, settings: RobostackSettings, ports: Ports) -> None:
+        super().__init__(settings, ports)
+        self._selects: set[str] = set()  # resources where a selection by id was seen to find that record alone
+        self._unsafe: dict[str, str] = {}  # resource → why nothing is updated or deleted there any more
 
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """Write changes of one op: creates in a single call, updates and deletes one call each. One receipt per change.
@@ -50,12 +57,32 @@ class RobostackSink(RobostackSource):
         """Stops sending at the first change that could not be sent; raises only if that is the first of them."""
         for number, change in enumerate(changes):
             try:
+                self._check_selection(stream, change)
                 yield self._write_one(stream, change)
             except (ConfigError, RetryableError) as error:
                 if number == 0:
                     raise
                 yield from (Receipt(rest.seq, Result.NOT_SENT, reason=str(error)) for rest in changes[number:])
                 return
+
+    def _check_selection(self, stream: Stream, change: Change) -> None:
+        """Refuse (ConfigError) to update or delete where a selection by id does not find that record alone: it might hit every record."""
+        if (stream.name not in self._selects and stream.name not in self._unsafe) and not _unselectable(change):
+            try:
+                others = [row for row in self._look_up(stream, {stream.id_field: change.sink_id}).decoded() if not _is(row, stream, change)]
+            except (ContractError, RefusedError) as error:
+                raise ConfigError(
+                    f"{stream.name!r} could not be asked for one record by {stream.id_field}, so nothing is changed: {error}"
+                ) from None
+            if others:
+                self._unsafe[stream.name] = f"a selection of one record by {stream.id_field} found {len(others):,} others"
+            else:
+                self._selects.add(stream.name)
+        if stream.name in self._unsafe:
+            raise ConfigError(
+                f"{self._unsafe[stream.name]} in {stream.name!r}, so updates and deletes are not safe there and are not sent; "
+                f"see with `crossdock call` what a selection by {stream.id_field} finds, and declare the right key under streams"
+            )
 
     def _write_one(self, stream: Stream, change: Change) -> Receipt:
         why = _unselectable(change) or (_unwritable(stream, change) if change.op == "update" else "")
@@ -67,7 +94,10 @@ class RobostackSink(RobostackSource):
                 answer = self._client.update(stream.name, selection, dict(change.fields))
             else:
                 answer = self._client.delete(stream.name, selection)
-            return touched(change, _told(answer, stream), stream.id_field, repeated=answer.repeated)
+            told = _told(answer, stream)
+            if told.count is not None and told.count > 1:
+                self._unsafe[stream.name] = f"a write that selected one record by {stream.id_field} was answered with {told.count:,}"
+            return touched(change, told, stream.id_field, repeated=answer.repeated)
         except UnknownOutcome as error:
             return Receipt(change.seq, Result.UNKNOWN, change.sink_id, str(error))
         except RefusedError as error:
@@ -81,8 +111,9 @@ def created(sent: Sequence[Change], told: Told, id_field: str) -> list[Receipt]:
     A record of the answer belongs to the change whose match key, or else all of whose values, it alone
     has. Its place in the answer means nothing.
     """
-    if told.failed:
-        return [Receipt(change.seq, Result.UNKNOWN, reason=f"answered as a success that failed: {told.failed}") for change in sent]
+    if told.failed:  # whether some of them were made all the same is looked up before any is sent again
+        result = Result.UNKNOWN if len(sent) == 1 else Result.REFUSED_BATCH
+        return [Receipt(change.seq, result, reason=f"answered as a success that failed: {told.failed}") for change in sent]
     if told.count is not None and told.count != len(sent):
         reason = f"{len(sent):,} records were sent and the answer speaks of {told.count:,}"
         return [Receipt(change.seq, Result.UNKNOWN, reason=reason) for change in sent]
@@ -145,6 +176,10 @@ def _unwritable(stream: Stream, change: Change) -> str:
     if own:
         return f"{own[0]} is set by the platform and is never written; remove it from the mapping"
     return "" if change.fields else "there is no field to write"
+
+
+def _is(row: Record, stream: Stream, change: Change) -> bool:
+    return same(row.get(stream.id_field), change.sink_id)
 
 
 def _unselectable(change: Change) -> str:
