@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.base import Clock, Source, Stream
 from connectors.errors import ConfigError
+from connectors.governor_file import FilePaces
 from connectors.settings import ConnectionSettings, Connector, Ports
 from pipelines.complaints import listed, nearest
 from pipelines.config import ConnectionsFile, SyncFile, SyncFiles, load_connections, load_syncs
@@ -86,7 +87,8 @@ def open_runtime(
 ) -> "Runtime":
     """The runtime of the project around `start`. Nothing is opened before it is used; close it, or use it in a `with`."""
     variables = dict(os.environ if environ is None else environ)
-    return Runtime(places(variables, start), ports or Ports(SystemClock(), SystemRng()), variables, connectors)
+    found = places(variables, start)
+    return Runtime(found, ports or Ports(SystemClock(), SystemRng(), paces=FilePaces(found.home / "pace")), variables, connectors)
 
 
 @dataclass(frozen=True)

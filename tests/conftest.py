@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import signal
 import socket
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.clock import FakeClock
+
+# A shell that starts us in the background has SIGINT ignored, and our children would inherit that: here it means what it says.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two busy cores make wall-clock deadlines of single examples meaningless; CI draws the same examples every time.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
