@@ -1,6 +1,6 @@
 """Deliver: apply a plan, find out what became of every write, read back what was written, and remember who is who."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -170,14 +170,16 @@ class _Delivery:
     def _settle(self, writes: Sequence[Write], observed: Observation, proven: bool) -> list[Write]:
         """Settle a chunk of writes by what the sink shows; gives those that are to be sent again."""
         hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
-        wrong = {**self._differing(writes, observed, hits), **self._still_there(writes, observed, hits)}
+        still_there = self._still_there(writes, observed, hits)
+        wrong = {**self._differing(writes, observed, hits), **still_there}
         lost = [number for number, write in enumerate(writes) if write.op == "create" and write.state is not State.CONFIRMED]
         creates = [writes[number] for number in lost]
         settled = settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost), proven=proven)
         outcomes = dict(zip(lost, settled, strict=True))
         for number, write in enumerate(writes):
-            if write.state is not State.CONFIRMED and number not in outcomes:
+            if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
+        self._keep_for_a_person(writes, outcomes)
         self.engine.ledger.settle(self.run_id, list(outcomes.values()))
         states = [outcomes[number][1] if number in outcomes else write.state for number, write in enumerate(writes)]
         for number, (write, state) in enumerate(zip(writes, states, strict=True)):
@@ -187,6 +189,15 @@ class _Delivery:
         ids = {number: outcome[2] for number, outcome in outcomes.items()}
         self._remember(writes, [number for number, state in enumerate(states) if state is State.CONFIRMED], ids, hits)
         return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
+
+    def _keep_for_a_person(self, writes: Sequence[Write], outcomes: Mapping[int, tuple[int, State, str | None, str]]) -> None:
+        """What is quarantined is a failure before it is settled: a run that ends in between must not free it."""
+        quarantined = [
+            failure(writes[number], "quarantined", reason)
+            for number, (_, state, _, reason) in outcomes.items()
+            if state is State.QUARANTINED
+        ]
+        self.engine.ledger.put_failures(self.spec.name, self.run_id, quarantined)
 
     def _settle_repeatable(self, write: Write, wrong: bool, present: bool) -> tuple[int, State, str | None, str]:
         """An update or delete whose answer does not tell: judged by what the sink shows now."""
@@ -274,7 +285,7 @@ class _Delivery:
             rows = [{name: str(value or "") for name, value in row.items()} for row in part.to_pylist()]
             ledger.hold_failures(sync, self.run_id, (row["key"] for row in rows if row["outcome"] == "quarantined"))
             ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows if row["outcome"] != "quarantined"))  # type: ignore[arg-type]
-        failed = ledger.writes(self.run_id, list(_FAILED))
+        failed = ledger.writes(self.run_id, [state for state in _FAILED if state is not State.QUARANTINED])  # those are kept already
         ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
         ledger.drop_failures_before(sync, self.run_id)
 

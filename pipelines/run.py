@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
-from pipelines.aftermath import close_killed, forget_deleted
+from pipelines.aftermath import close_killed, forget_deleted, remember_made
 from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
@@ -153,6 +153,7 @@ class SyncRun:
         with self._recorded(), self._counted("sink"):
             if settle:
                 recover(self.engine, self.spec, progress=self._progress)
+                remember_made(self.engine, self.spec)
                 forget_deleted(self.engine, self.spec)
             plan = self._planned()
         self._note({"plan": plan.batch_id})

@@ -159,6 +159,13 @@ def failure(write: Write, outcome: str, reason: str) -> Failure:
     return Failure(key=write.key, source_id=write.source_id or "", outcome=outcome, reason=reason, op=write.op, request=write.after)
 
 
+def hashes_of(keys: Sequence[str], spec: SyncSpec, types: pa.Schema) -> list[int]:
+    """The hash of each key as the crosswalk keeps it. `types` are those of the desired records."""
+    asked = _index_of(keys, spec.match, types)
+    hashes: list[int] = key_hashes(asked)[np.argsort(asked.position, kind="stable")].tolist()
+    return hashes
+
+
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """The items in lists of at most `size`."""
     remaining = iter(items)

@@ -84,3 +84,53 @@ def test_a_record_that_only_seems_gone_from_the_sink_is_not_made_again(both: Wor
     held = both.run(both.spec())
     assert (held.created, held.conflicts, held.unchanged, len(both.people())) == (0, 1, 3, 4)
     assert "no read of it proves" in both.ledger.failures("c2p")[0].reason
+
+
+class Killed(BaseException):
+    """The process ended."""
+
+
+def test_what_a_killed_run_made_is_still_known_to_be_ours(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(*(contact(n) for n in range(6)))
+    spec = both.spec(mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "put_matches", die)
+        with pytest.raises(Killed):
+            both.run(spec)
+    assert len(both.people()) == 6
+    both.remove_contact("c3@example.com")
+    summary = both.run(spec)
+    assert (summary.created, summary.deleted, summary.unchanged, len(both.people())) == (0, 1, 5, 5)
+
+
+def test_a_delete_that_the_sink_calls_done_and_still_shows_is_sent_again(both: World) -> None:
+    both.put_people(*({"email": f"p{n}@example.com", "name": f"P {n}", "score": n} for n in range(3)))
+    limits = {"max_count": 5, "max_share": 1.0}
+    spec = both.spec(**{"from": "there.people", "to": "here.contacts", "fields": None, "mode": "mirror", "deletes": limits})
+    both.put_contacts()
+    assert both.run(spec).created == 3
+    both.robostack.remove(both.robostack.resources["people"], [both.person("p1@example.com")["id"]])
+    true, lies = both.stacker.delete, iter([True])
+    both.stacker.delete = lambda *given: None if next(lies, False) else true(*given)  # type: ignore[method-assign]
+    summary = both.run(spec)
+    assert (summary.deleted, summary.differences, sorted(both.contacts())) == (1, 0, ["p0@example.com", "p2@example.com"])
+
+
+def test_a_run_killed_right_after_it_quarantined_a_create_does_not_free_it(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(*(contact(n) for n in range(2)))
+    both.robostack.set_switch("fault", "500_before")
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "drop_failures_before", die)
+        patched.setattr(both.ledger, "hold_failures", die)
+        with pytest.raises(Killed):
+            both.run(both.spec(writes={"batch": 2}))
+    held = both.run(both.spec(writes={"batch": 2}))
+    assert (held.created, held.quarantined, len(both.people())) == (0, 2, 0)
