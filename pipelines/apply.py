@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -123,10 +124,17 @@ class _Application:
                     for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                         self._take(under_way.pop(future), future)
             finally:
-                for future, call in under_way.items():  # an error of ours: still keep the answers that come
-                    self._take(call, future)
-                self._flush()
+                self._drain(under_way)
         return Applied(self._records, self._call_count, self._stopped_by)
+
+    def _drain(self, under_way: dict[Future[list[Receipt]], _Call]) -> None:
+        """However the sending ends: keep the answers that still come, and record as not sent what was intended and was not."""
+        for future, call in under_way.items():
+            with suppress(Exception):  # the error that ended the sending is on its way already
+                self._take(call, future)
+        while self._queue:
+            self._not_applied(self._queue.popleft())
+        self._flush()
 
     def _next(self, windows: Iterator[list[_Call]]) -> _Call | None:
         """The next call to send, its intent durable; once stopped, the whole rest is recorded as not applied instead."""
@@ -139,8 +147,8 @@ class _Application:
             window = next(windows, None)
             if window is None:
                 return None
+            self._queue.extend(window)  # before the intents: where those fail, none of these was sent
             self._ledger.intend([write for call in window for write in call.writes])
-            self._queue.extend(window)
 
     def _write(self, call: _Call) -> list[Receipt]:
         self._may_send()
@@ -182,7 +190,7 @@ class _Application:
         self._queue.extendleft(reversed(halves))
 
     def _not_applied(self, call: _Call) -> None:
-        reason = f"not sent: {self._stopped_by}"
+        reason = f"not sent: {self._stopped_by or 'the run was stopped'}"
         self._record([(write.seq, State.NOT_APPLIED, None, reason) for write in call.writes])
 
     def _record(self, settled: Sequence[tuple[int, State, str | None, str]]) -> None:

@@ -1,7 +1,7 @@
 """The `crossdock` command: one object or readable text out, one sentence and an exit status when it fails.
 
 Exit status: 0 ok · 1 some records not delivered · 2 refused by a guard · 3 configuration ·
-4 platform out of reach or credentials refused · 5 internal · 130 stopped by Ctrl-C.
+4 platform out of reach or credentials refused · 5 internal · 130 stopped by Ctrl-C · 143 by SIGTERM.
 """
 
 import os

@@ -1,14 +1,28 @@
 """How a command ends: one sentence and an exit status for everything that can go wrong."""
 
+import signal
 import traceback
 from pathlib import Path
 
 from connectors.errors import ConfigError, ConnectorError, CredentialsError, RefusedError, UnknownOutcome, UnreachableError
 
-__all__ = ["CONFIG", "INTERNAL", "INTERRUPTED", "OK", "PARTIAL", "REFUSED", "UNREACHABLE", "Stopped", "cause", "ending"]
+__all__ = [
+    "CONFIG",
+    "INTERNAL",
+    "INTERRUPTED",
+    "OK",
+    "PARTIAL",
+    "REFUSED",
+    "TERMINATED",
+    "UNREACHABLE",
+    "Stopped",
+    "cause",
+    "ending",
+    "interruption",
+]
 
 OK, PARTIAL, REFUSED, CONFIG, UNREACHABLE, INTERNAL = range(6)
-INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+INTERRUPTED, TERMINATED = 130, 143  # as shells say it: 128 + SIGINT, 128 + SIGTERM
 
 
 class Stopped(Exception):
@@ -35,7 +49,8 @@ def ending(error: BaseException) -> tuple[str, int]:
     if isinstance(error, Stopped):
         return str(error), error.exit_status
     if isinstance(error, KeyboardInterrupt):
-        return "stopped by Ctrl-C; nothing was being written", INTERRUPTED
+        stopped, status = interruption(error)
+        return f"{stopped}; nothing was being written", status
     if isinstance(error, CredentialsError):
         return str(error), UNREACHABLE
     if isinstance(error, ConfigError):
@@ -48,6 +63,11 @@ def ending(error: BaseException) -> tuple[str, int]:
         on_this_machine = isinstance(error, UnreachableError) and " to 127.0.0.1:" in str(error)
         return str(error) + (" (`crossdock sandbox` starts the emulators)" if on_this_machine else ""), UNREACHABLE
     return _internal(error), INTERNAL
+
+
+def interruption(error: KeyboardInterrupt) -> tuple[str, int]:
+    """What stopped the command, and the exit status that shells know it by."""
+    return ("stopped by SIGTERM", TERMINATED) if signal.SIGTERM in error.args else ("stopped by Ctrl-C", INTERRUPTED)
 
 
 def _internal(error: BaseException) -> str:

@@ -46,7 +46,8 @@ def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str) -> Iterator[Non
         found = exits.cause(error)
         sentence, status = exits.ending(found)
         if isinstance(found, KeyboardInterrupt):
-            sentence = f"stopped by Ctrl-C; {_state(project, run_id)}; `crossdock run {spec.name}` goes on from there"
+            stopped, status = exits.interruption(found)
+            sentence = f"{stopped}; {_state(project, run_id)}; `crossdock run {spec.name}` goes on from there"
         elif isinstance(found, ConnectorError) and (written := _state(project, run_id)) != _NOTHING:
             sentence = f"{sentence} ({written})"
         raise exits.Stopped(sentence, status, **_closed(project, spec, run_id, sentence)) from error

@@ -143,7 +143,7 @@ def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
             raise
         except Exception as error:  # one sync's failure leaves the others untouched
             sentence, status = exits.ending(error)
-            if status == exits.INTERRUPTED:
+            if status >= exits.INTERRUPTED:
                 raise
             facts = error.facts if isinstance(error, exits.Stopped) else {}
             told.append({"sync": name, **facts, "error": sentence, "status": "failed", "exit": status})

@@ -1,5 +1,10 @@
 """One run of one sync in this process, through Dagster, so that it stands in Dagster's history like any other."""
 
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -28,7 +33,7 @@ def run_in_process(
     """Execute the sync's own assets: read, plan, apply. What came of it is in the ledger under `run_id`, a UUID.
 
     Only this sync's definitions are made, which takes a fraction of loading the project. Raises whatever failed a
-    step, wrapped by Dagster, and KeyboardInterrupt.
+    step, wrapped by Dagster, and KeyboardInterrupt, with the signal's number where it was SIGTERM.
     """
     store = "postgres" if "://" in runtime.places.staging else "parquet"
     kinds = {runtime.connections.entry(spec.source_connection).connector, store}
@@ -38,10 +43,34 @@ def run_in_process(
     chosen = run_config(spec, full=full, approve=approve)
     settings: dict[str, Any] = {"ops": dict(chosen.ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     settled = InstanceRef.from_dir(str(dagster_home(runtime.places, runtime.environ)), overrides=UNCAPTURED)
-    with dg.DagsterInstance.from_ref(settled) as instance:
+    with dg.DagsterInstance.from_ref(settled) as instance, _signals() as arrived:
         try:
             defs.resolve_job_def(spec.name).execute_in_process(
                 run_config=settings, instance=instance, run_id=run_id, tags={"crossdock/started_by": plain("command")}
             )
         except DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt(*(number for number in arrived() if number == signal.SIGTERM)) from None
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], list[int]]]:
+    """Inside the block, gives the numbers of the signals that arrived: Dagster, which handles them, does not tell which it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield list
+        return
+    told, teller = socket.socketpair()
+    with told, teller:
+        told.setblocking(False)
+        teller.setblocking(False)
+        before = signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+
+        def arrived() -> list[int]:
+            try:
+                return list(told.recv(4096))
+            except BlockingIOError:
+                return []
+
+        try:
+            yield arrived
+        finally:
+            signal.set_wakeup_fd(before)

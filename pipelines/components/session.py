@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.components.names import sync_of
@@ -101,7 +102,8 @@ def step(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec) ->
         try:
             yield run
         except BaseException as error:
-            end_run(session, run.run_id, str(error) or type(error).__name__)
+            stopped = isinstance(error, KeyboardInterrupt | DagsterExecutionInterruptedError)
+            end_run(session, run.run_id, "the run was stopped" if stopped else str(error) or type(error).__name__)
             raise
 
 
