@@ -63,7 +63,7 @@ class ReadCapability:
     keyset: bool | None = False  # order by the id and continue after the last one
     since: bool | None = False  # can be asked for records changed since a cursor
     keys_per_request: int = 0  # how many keys one look-up can name; 0: none
-    page_size: int | None = None  # records in one answer at most; None: everything in a single answer
+    page_size: int | None = None  # records in one answer at most; None: everything in a single answer; 0: the platform does not tell
     total: bool | None = None  # the answer tells how many records there are
     provable: bool = True  # False: no way of reading can show that every record was seen
     evidence: str = ""
@@ -89,7 +89,8 @@ class Stream:
 
     `id_field` is the platform's own identifier, unique in the stream. `schema` holds declared
     types only (None: all are inferred from the records). `write_only` fields never read back
-    and are never compared; `read_only` fields are the platform's and are never written.
+    and are never compared; `read_only` fields are the platform's and are never written. A field that
+    is both is a secret that only the connector itself writes, from its settings.
     `url` is a template with `{id}` for a page where a person can look at a record.
     """
 

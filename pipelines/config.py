@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from connectors.errors import ConfigError
 from connectors.settings import ConnectionSettings
 from pipelines.complaints import complaint, listed, nearest
-from pipelines.references import Unresolved, holds_secret, resolve, written_out
+from pipelines.references import Unresolved, holds_secret, is_text, resolve, written_out
 from pipelines.spec import SyncSpec
 from pipelines.yamltext import Document, parse
 
@@ -54,7 +54,7 @@ class ConnectionEntry:
         values: dict[str, Any] = {}
         for key, value in raw.items():
             secret = holds_secret(model, key)
-            if secret and value is not None and not isinstance(value, str):
+            if secret and value is not None and not is_text(model, key, value):
                 raise ConfigError(f"{self.at(key)}: {key!r} of connection {self.name} must be text; put it in quotes")
             try:
                 values[key] = resolve(value, environ, self.folder, secret=secret)

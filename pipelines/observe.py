@@ -177,7 +177,7 @@ def _look_up_is_cheaper(staging: Staging, dataset: Dataset, stream: Stream, key_
     if not read.keys_per_request:
         return False
     requests = -(-key_count // read.keys_per_request)
-    if read.page_size is None:
+    if not read.page_size:
         return requests <= 1
     known = next((batch.count for batch in reversed(staging.batches(dataset)) if is_full(batch)), None)
     return requests < (10 if known is None else max(1, -(-known // read.page_size)))

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from connectors.settings import ConnectionSettings, Secret
 
-__all__ = ["Unresolved", "holds_secret", "resolve", "written_out"]
+__all__ = ["Unresolved", "holds_secret", "is_text", "resolve", "written_out"]
 
 MAX_SECRET_BYTES = 64 * 1024
 
@@ -19,13 +19,23 @@ class Unresolved(Exception):
 
 
 def holds_secret(model: type[ConnectionSettings], key: str) -> bool:
-    """Whether the setting `key` of `model` is a secret."""
+    """Whether the setting `key` of `model` is a secret, or a mapping of names to secrets."""
     declared = model.model_fields.get(key)
     return declared is not None and (declared.annotation is Secret or Secret in get_args(declared.annotation))
 
 
+def is_text(model: type[ConnectionSettings], key: str, value: Any) -> bool:
+    """Whether what is written for the secret `key` is text, or names with texts where the model wants a mapping."""
+    declared = model.model_fields.get(key)
+    if isinstance(value, dict) and declared is not None and get_origin(declared.annotation) is dict:
+        return all(isinstance(inner, str) for inner in value.values())
+    return isinstance(value, str)
+
+
 def written_out(value: Any) -> bool:
     """Whether a secret's text stands in the settings themselves instead of a reference to it."""
+    if isinstance(value, dict):
+        return any(written_out(inner) for inner in value.values())
     return isinstance(value, str) and bool(value) and not value.startswith("file:") and "${" not in value
 
 

@@ -34,6 +34,7 @@ __all__ = ["CONNECTORS", "Runtime", "connector", "dagster_home", "home", "open_r
 CONNECTORS: Mapping[str, str] = {
     "stacker": "connectors.stacker",
     "robostack": "connectors.robostack",
+    "celigo": "connectors.celigo",
 }
 """Every connector's name and its package, which exports CONNECTOR and is imported when first used.
 

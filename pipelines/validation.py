@@ -69,5 +69,10 @@ def _possible(capabilities: Capabilities) -> list[Mode]:
 
 def _fields(spec: SyncSpec, at: At, sink: Stream) -> Iterator[str]:
     for field in spec.fields or {}:
-        if field in sink.read_only:
+        if field in sink.read_only and field in sink.write_only:
+            yield (
+                f"{at('fields', field)}: {field!r} of {spec.target} is a secret, which no plan or ledger may hold; remove it here, and "
+                f"give it by reference in the settings of the connection {spec.target_connection}"
+            )
+        elif field in sink.read_only:
             yield f"{at('fields', field)}: {field!r} of {spec.target} is set by the platform itself and is never written; remove it"

@@ -134,7 +134,8 @@ def _confirm(operation: "Operation", connection: str, arguments: Mapping[str, An
 
     if yes or (operation.delivery is Delivery.READ and not operation.dangerous):
         return
-    what = f"{operation.name} ({operation.method} {operation.path}, {operation.delivery.value}) writes to {connection}"
+    does = "writes to" if operation.delivery is not Delivery.READ else "shows what is better not shown of"
+    what = f"{operation.name} ({operation.method} {operation.path}, {operation.delivery.value}) {does} {connection}"
     if not screen().interactive:
         raise exits.Stopped(f"{what}; nothing was sent: add --yes to call it", exits.REFUSED)
     screen().note((f"{what}:", "yellow"))
@@ -168,7 +169,7 @@ def _list(connection: str, operations: "Sequence[Operation]") -> None:
             out.line((f"{name:<24}", "bold"), f"{delivery:<6} {summary}")
             out.line(" " * 24, (f"{method:<6} {path}", "dim"))
     out.line()
-    out.paragraph("read changes nothing; E1 may be repeated; E2 may not, but can be looked up; E3 happens at most once; ! can destroy.")
+    out.paragraph("read changes nothing; E1 may be repeated; E2 may not, but can be looked up; E3 happens at most once; ! can do harm.")
     out.line(f"Call one: crossdock call {connection} {operations[0].name} NAME=VALUE…")
 
 

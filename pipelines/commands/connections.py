@@ -217,7 +217,7 @@ def _abilities(one: dict[str, Any]) -> str:
 
 def _reading(one: dict[str, Any]) -> str:
     facts = one["read"]
-    size = f"pages of {facts['page_size']}" if facts["page_size"] else "a single answer"
+    size = f"pages of {facts['page_size'] or 'its own size'}" if facts["page_size"] is not None else "a single answer"
     since = {True: ", by cursor", None: ", perhaps by cursor", False: ""}[facts["since"]]
     return size + since
 
