@@ -16,7 +16,8 @@ __all__ = ["COMMANDS", "sandbox"]
 
 Tell = Callable[[str], None]
 
-_SHOWN = ("integration_key", "api_key", "api_secret", "account_id", "stack_id", "app_uuid")  # the demo's credentials are no secret
+# the demo's credentials are no secret
+_SHOWN = ("integration_key", "api_key", "api_secret", "account_id", "stack_id", "app_uuid", "token")
 
 
 def sandbox(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.config import load_sync_file
+from pipelines.runtime import CONNECTORS
 from tests.e2e.commandline import Project, contact, project
 
 
@@ -131,23 +132,24 @@ def test_new_sync_into_an_unknown_stream_writes_nothing(here: Project) -> None:
 
 def test_the_sandbox_runs_a_command_among_the_emulators_and_ends_with_its_status(here: Project) -> None:
     seen = "import os, sys; print(os.environ['STACKER_URL']); sys.exit(7)"
-    ended = here.shell("sandbox", "--port-base", str(_free_pair()), "--", sys.executable, "-c", seen)
+    ended = here.shell("sandbox", "--port-base", str(_free_ports(len(CONNECTORS))), "--", sys.executable, "-c", seen)
     assert ended.status == 7
     assert ended.out.startswith("http://127.0.0.1:")
     assert "robostack" in ended.err
 
 
-def _free_pair() -> int:
-    """Two neighbouring ports of loopback that nobody listened on a moment ago."""
+def _free_ports(count: int) -> int:
+    """The first of so many neighbouring ports of loopback that nobody listened on a moment ago."""
     import random
     import socket
+    from contextlib import ExitStack
 
     while True:
-        port = random.randrange(20_000, 55_000)
-        with socket.socket() as one, socket.socket() as two:
+        first = random.randrange(20_000, 55_000)
+        with ExitStack() as stack:
             try:
-                one.bind(("127.0.0.1", port))
-                two.bind(("127.0.0.1", port + 1))
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue
-        return port
+        return first

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ import yaml
 
 from connectors.robostack import CONNECTOR as ROBOSTACK
 from connectors.stacker import CONNECTOR as STACKER
+from pipelines.runtime import CONNECTORS
 from pipelines.sandbox import running
 from tests.e2e.commandline import contact, project
 from tests.house.sources import ROOT
@@ -55,7 +57,7 @@ class Checkout:
         for part in Path(sys.prefix).iterdir():
             if not part.name.startswith(".installed"):
                 (environment / part.name).symlink_to(part)
-        urls = dict(zip(("STACKER_URL", "ROBOSTACK_URL"), _free_addresses(), strict=True))
+        urls = dict(zip((f"{name.upper()}_URL" for name in CONNECTORS), _free_addresses(), strict=True))
         path = os.pathsep.join([str(environment / "bin"), "/usr/local/bin", "/usr/bin", "/bin", os.environ["PATH"]])
         self.environ = {"PATH": path, "HOME": str(folder), "PYTHONPATH": str(folder), "LANG": "C.UTF-8", **urls, **ACCOUNT, **NO_NETWORK}
         (stamp,) = re.findall(r"^STAMP := (\S+)$", self.run("make", "-pn", "help"), re.MULTILINE)
@@ -86,10 +88,9 @@ class Checkout:
 
 
 def _free_addresses() -> list[str]:
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        return [f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in (one, other)]
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in CONNECTORS]
+        return [f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_make_dev_serves_the_pages_and_ctrl_c_leaves_nothing_running(checkout: C
             if "Serving dagster-webserver" in line:
                 break
         assert process.poll() is None, "".join(said)
-        assert len(running(checkout.home / "sandbox")) == 2
+        assert len(running(checkout.home / "sandbox")) == len(CONNECTORS)
         with httpx.Client(transport=httpx.HTTPTransport(retries=7), trust_env=False, timeout=60) as pages:  # it says so before it listens
             assert pages.get(f"http://127.0.0.1:{free_port}/server_info").status_code == 200
     finally:

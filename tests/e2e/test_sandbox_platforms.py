@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,10 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     """A runtime of this project whose connections lead to emulators of this test."""
     home = tmp_path_factory.mktemp("home")
     variables = {name: value for name, value in os.environ.items() if not name.endswith("_URL")} | {"CROSSDOCK_HOME": str(home)}
-    with socket.socket() as first, socket.socket() as second:
-        for probe in (first, second):
-            probe.bind(("127.0.0.1", 0))
-        ports = dict(zip(CONNECTORS, (first.getsockname()[1], second.getsockname()[1]), strict=True))
-    urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in CONNECTORS]
+        ports = [probe.getsockname()[1] for probe in probes]
+    urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in zip(CONNECTORS, ports, strict=True)}
     chosen = addresses({name: connector(name).emulator for name in CONNECTORS}, urls)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -49,7 +49,7 @@ def test_every_shipped_connection_passes_its_own_check(shipped: Runtime) -> None
     assert failed == []
 
 
-@pytest.mark.parametrize("address", ["stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices"])
+@pytest.mark.parametrize("address", ["stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices", "celigo_demo.stacks"])
 def test_the_demo_records_can_be_read_whole_with_proof(shipped: Runtime, address: str) -> None:
     connection, _, stream = address.partition(".")
     source = shipped.open_connection(connection)

@@ -16,6 +16,7 @@ class ShopSettings(ConnectionSettings):
     token: Secret
     shop: str
     depth: int = Field(1, ge=1)
+    pins: dict[str, Secret] = Field(default_factory=dict)
 
 
 SHOP = """\
@@ -192,3 +193,28 @@ def test_deep_nesting_is_refused_in_one_sentence(tmp_path: Path) -> None:
 def test_merged_keys_are_settings_like_others(tmp_path: Path) -> None:
     text = SHOP + "  south:\n    <<: {connector: shop, base_url: https://x.example, token: t}\n    shop: south\n"
     assert settings(tmp_path, text, name="south").shop == "south"
+
+
+def test_named_secrets_are_references_each_and_shown_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "pin").write_text("7531\n", encoding="utf-8")
+    text = SHOP + "    pins: {till: '${TILL_PIN}', safe: 'file:pin'}\n"
+    given = settings(tmp_path, text, {"SHOP_TOKEN": "t", "TILL_PIN": "9024"})
+    assert {name: pin.reveal() for name, pin in given.pins.items()} == {"till": "9024", "safe": "7531"}
+    assert "9024" not in repr(given)
+    assert load_connections(written(tmp_path, text)).entry("shop").written_out_secrets(ShopSettings) == []
+    with pytest.raises(ConfigError, match="'pins' of connection shop needs the environment variable TILL_PIN"):
+        settings(tmp_path, text, {"SHOP_TOKEN": "t"})
+
+
+def test_a_named_secret_that_is_written_out_is_noticed(tmp_path: Path) -> None:
+    text = SHOP + "    pins: {till: '${TILL_PIN}', safe: '7531'}\n"
+    (told,) = load_connections(written(tmp_path, text)).entry("shop").written_out_secrets(ShopSettings)
+    assert "'pins' of connection shop is written out" in told
+    assert "7531" not in told
+
+
+@pytest.mark.parametrize("pins", ["{till: 9024}", "{till: [a]}", "[a]", "9024"])
+def test_named_secrets_that_are_no_texts_are_refused_without_being_shown(tmp_path: Path, pins: str) -> None:
+    with pytest.raises(ConfigError, match="'pins' of connection shop must be text") as refused:
+        settings(tmp_path, SHOP + f"    pins: {pins}\n", {"SHOP_TOKEN": "t"})
+    assert "9024" not in str(refused.value)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import ConfigError, RetryableError
+from pipelines.complaints import listed
 from pipelines.config import SyncFile, load_sync_file
 from pipelines.places import find_places
 from pipelines.runtime import CONNECTORS, Runtime, connector, dagster_home, open_runtime
@@ -87,7 +88,7 @@ def test_dagster_keeps_its_state_in_ours_with_the_projects_settings(project: Pat
 def test_a_misspelt_connector_is_told_with_its_line_and_the_nearest(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"^connections.yaml:4: there is no connector 'shopp'; did you mean 'shop'\?$"):
         runtime(project).open_connection("lost")
-    with pytest.raises(ConfigError, match=r"^there is no connector 'zzz'; there is robostack and stacker$"):
+    with pytest.raises(ConfigError, match=rf"^there is no connector 'zzz'; there is {listed(sorted(CONNECTORS))}$"):
         connector("zzz")
 
 
