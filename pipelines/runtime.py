@@ -35,6 +35,7 @@ CONNECTORS: Mapping[str, str] = {
     "stacker": "connectors.stacker",
     "robostack": "connectors.robostack",
     "celigo": "connectors.celigo",
+    "kragle": "connectors.kragle",
 }
 """Every connector's name and its package, which exports CONNECTOR and is imported when first used.
 

@@ -167,6 +167,7 @@ class ConnectorSuite:
         platform.fill(2)
         with opened(platform) as sink:
             stream = able(sink, platform, "update")
+            able(sink, platform, "delete")
             target = platform.records()[0]
             write(sink, stream, [Change(1, "delete", {}, {}, target[stream.id_field], target)])
             fields = {name: value for name, value in platform.values(1).items() if name != platform.key}

@@ -49,7 +49,9 @@ def test_every_shipped_connection_passes_its_own_check(shipped: Runtime) -> None
     assert failed == []
 
 
-@pytest.mark.parametrize("address", ["stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices", "celigo_demo.stacks"])
+@pytest.mark.parametrize(
+    "address", ["stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices", "celigo_demo.stacks", "kragle_demo.stacks"]
+)
 def test_the_demo_records_can_be_read_whole_with_proof(shipped: Runtime, address: str) -> None:
     connection, _, stream = address.partition(".")
     source = shipped.open_connection(connection)
