@@ -120,6 +120,17 @@ def refusals(spec: SyncSpec, counts: Counts, read: Completeness | None, digest: 
     return tuple(refusal for refusal in found if refusal is not None)
 
 
+def hidden_records(spec: SyncSpec, create_count: int, doubts: Sequence[str], digest: str) -> tuple[Refusal, ...]:
+    """Why records may not be created that the sink may hold already, out of sight of a read in doubt."""
+    if not create_count or not doubts:
+        return ()
+    message = (
+        f"{create_count} records would be created, but what was read of {spec.target} may not be all it holds ({'; '.join(doubts)}), "
+        f"and they cannot be looked up one by one; if they are new, approve digest {digest[:12]}"
+    )
+    return (Refusal("hidden_records", message, True),)
+
+
 def _empty_source(spec: SyncSpec, counts: Counts, short: str) -> Refusal | None:
     if counts.read > 0 or not counts.previous_read:
         return None

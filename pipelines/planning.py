@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import changes
+from pipelines.absence import can_look_up, look_up
 from pipelines.arrays import integers, single, texts
 from pipelines.checkpoint import finished
 from pipelines.desired import due, make_desired
@@ -15,7 +16,7 @@ from pipelines.diff import diff, unchanged
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
-from pipelines.plan import Counts, Plan, promises, refusals
+from pipelines.plan import Counts, Plan, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
@@ -54,6 +55,7 @@ class _Planning:
     spec: SyncSpec
     raw: Batch
     progress: Progress
+    hidden: tuple[int, tuple[str, ...]] = (0, ())  # records to create that the sink may hold all the same, and why
     unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
     def plan(self) -> Plan:
@@ -105,7 +107,35 @@ class _Planning:
         first = observation(engine.staging, spec, self.stream, seen or see(engine, spec, self.stream, keys, progress=self.progress), types)
         found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._vanished_from, types, progress=self.progress)
         self.unproven = frozenset() if proven else self._vanished_from(found)
-        return found
+        return self._looked_for(found)
+
+    def _looked_for(self, seen: Observation) -> Observation:
+        """The same with what the sink holds of the records that would be created, wherever the read may hide some.
+
+        Looked up are all of them where the read is in doubt, and else those that this sync knows to have been there.
+        """
+        doubts = seen.completeness.doubts
+        create = diff(self.desired.index, seen.index).create
+        if not doubts:
+            create = create[np.isin(create, self._positions_of(self._vanished_from(seen)))]
+        if not len(create):
+            return seen
+        if not seen.full or not can_look_up(self.stream, len(create)):
+            self.hidden = (len(create), doubts)
+            return seen
+        keys = [
+            key for chunk in chunks(create) for key in self.engine.staging.take(self.desired.batch, chunk, ["__key"])["__key"].to_pylist()
+        ]
+        found = look_up(self.engine, self.spec, self.stream, seen, keys, self.desired.types, progress=self.progress)
+        if found.proven:
+            self.unproven = frozenset()
+        else:
+            self.hidden = (len(diff(self.desired.index, found.observed.index).create), doubts)
+        return found.observed
+
+    def _positions_of(self, hashes: frozenset[int]) -> Positions:
+        """Where the desired records with these key hashes stand."""
+        return self.desired.index.position[np.isin(key_hashes(self.desired.index), list(hashes))]
 
     def _vanished_from(self, observed: Observation) -> frozenset[int]:
         """The key hashes of desired records that this sync knows to have been in the sink and that it does not show."""
@@ -184,7 +214,10 @@ class _Planning:
             epoch=self.epoch,
             digest=digest,
             counts=counts,
-            refusals=refusals(spec, counts, read, digest),
+            refusals=(
+                *refusals(spec, counts, read, digest),
+                *hidden_records(spec, min(self.hidden[0], counts.create), self.hidden[1], digest),
+            ),
             complete=read.complete,
             reasons=read.reasons,
             promises=promises(spec, counts, self.stream.capabilities),

@@ -134,12 +134,15 @@ class RobostackSource:
             return f"the filter was not kept ({stranger_count:,} other records came)"
         names = (stream.name, *sorted(key))
         if found:
-            self._selectable.add(names)
-        if names in self._selectable:
+            self._selectable.update(() if stranger_count else {names})
+            return ""
+        if names in self._selectable and not stranger_count:
             return ""
         everything = self._find_everything(stream)[1].decoded()
         if not everything:
             return ""
+        if stranger_count >= len(everything):
+            return "the filter was not kept (all records came)"
         known = next((record for record in everything if all(_is_single(record.get(name)) for name in key)), None)
         probe = {name: known[name] for name in key} if known is not None else {}
         if not known or not any(_has(record, probe) for record in self._look_up(stream, probe).decoded()):

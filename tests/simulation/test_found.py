@@ -81,6 +81,7 @@ def test_a_record_that_only_seems_gone_from_the_sink_is_not_made_again(both: Wor
     both.run(both.spec())
     both.configure("there", result_cap=3)  # three records are what a capped answer holds: nothing proves that a fourth is gone
     both.robostack.set_switch("result_cap", "3")
+    both.robostack.set_switch("match", "ignored")  # nor can it be looked up
     held = both.run(both.spec())
     assert (held.created, held.conflicts, held.unchanged, len(both.people())) == (0, 1, 3, 4)
     assert "no read of it proves" in both.ledger.failures("c2p")[0].reason

@@ -1,0 +1,72 @@
+"""A sink that does not show all it holds: nothing is made a second time because a read left it out."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.base import Record
+from tests.e2e.world import World, world
+
+COUNT = 37
+
+
+def contact(n: int, name: str = "Ann") -> Record:
+    return {"email": f"p{n}@x.com", "name": name, "score": n}
+
+
+@pytest.fixture
+def w(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path) as made:
+        made.put_contacts(*(contact(n) for n in range(COUNT)))
+        yield made
+
+
+def doubled(w: World) -> dict[object, int]:
+    return {email: count for email, count in Counter(person["email"] for person in w.people()).items() if count > 1}
+
+
+@pytest.mark.parametrize("cap", ["10", "20", "25"])
+def test_records_beyond_a_silent_cap_are_not_created_again(w: World, cap: str) -> None:
+    w.robostack.set_switch("result_cap", cap)
+    assert w.run(w.spec()).created == COUNT
+    for _ in range(2):
+        again = w.run(w.spec())
+        assert (again.created, again.updated, again.unchanged) == (0, 0, COUNT)
+        assert again.requests["sink"]["write"] == 0
+    assert len(w.people()) == COUNT
+
+
+def test_records_that_were_there_before_the_first_run_are_found_beyond_a_silent_cap(w: World) -> None:
+    w.put_people(*(contact(n, "old") for n in reversed(range(COUNT + 3))))
+    w.robostack.set_switch("result_cap", "20")
+    first = w.run(w.spec())
+    assert (first.created, first.updated) == (0, COUNT)
+    assert not doubled(w)
+
+
+def test_a_record_this_sync_made_is_looked_up_before_it_is_made_again(w: World) -> None:
+    w.run(w.spec())
+    w.robostack.set_switch("result_cap", "33")  # no number that looks like a cap
+    assert w.run(w.spec()).created == 0
+    assert not doubled(w)
+
+
+def test_a_record_that_others_removed_is_made_again(w: World) -> None:
+    w.run(w.spec())
+    held = w.robostack.resources["people"]
+    w.robostack.remove(held, [next(iter(held.records))])
+    assert w.run(w.spec()).created == 1
+    assert len(w.people()) == COUNT
+    assert not doubled(w)
+
+
+def test_creates_are_refused_where_neither_a_read_nor_a_look_up_can_show_that_they_are_new(w: World) -> None:
+    w.run(w.spec())
+    w.robostack.set_switch("result_cap", "20")
+    w.robostack.set_switch("match", "ignored")
+    refused = w.run(w.spec())
+    assert refused.status == "refused"
+    assert "result_cap" in refused.refusals[0]
+    assert len(w.people()) == COUNT
