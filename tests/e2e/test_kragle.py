@@ -184,6 +184,30 @@ def test_silences_answered_the_other_way_change_nothing_about_a_sync(glued: Glue
     assert ([block["conversion"] for block in stack["blocks"]], stack["webhook"], len(stack["jobs"])) == ([SAMPLE], None, 1)
 
 
+@pytest.mark.parametrize("fault", ["none", "500_after"])
+def test_the_first_stacks_of_an_account_are_made_once(glued: Glued, fault: str) -> None:
+    for key, stack in list(glued.kragle.stacks.items()):
+        if stack["owner"] == 7:
+            glued.kragle.remove(key)
+    glued.kragle.set_switch("fault", fault)
+    glued.recipe("First", ["Delay", {"seconds": 5}])
+    assert (glued.run(RECIPES).created, glued.run(RECIPES).unchanged, len(glued.sent())) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_sink_whose_login_expired_is_refused_and_gets_nothing(glued: Glued, public: bool) -> None:
+    glued.recipe("Mine", ["Delay", {"seconds": 5}])
+    glued.run(RECIPES)
+    for stack in list(glued.kragle.stacks.values()):
+        glued.kragle.put({**stack, "public": public})
+    before = json.dumps(glued.kragle.stacks)
+    glued.kragle.logins.clear()
+    glued.recipe("Another", ["Delay", {"seconds": 6}])
+    with pytest.raises(CredentialsError):
+        glued.run(RECIPES)
+    assert json.dumps(glued.kragle.stacks) == before
+
+
 def test_a_create_whose_answer_was_lost_is_found_by_its_name_and_not_made_twice(glued: Glued) -> None:
     glued.recipe("Lost", ["Delay", {"seconds": 5}])
     glued.kragle.set_switch("fault", "500_after")
