@@ -24,6 +24,7 @@ from connectors.http_outcome import Ending, interrupted, judge, left_alone, not_
 from connectors.http_wire import Wire
 from connectors.http_words import redact, words_of
 from connectors.jsontext import dumps
+from connectors.permission import may_write
 from connectors.settings import ConnectionSettings, Ports, Secret
 
 __all__ = ["ABSENT", "Answer", "Login", "Request", "Sender"]
@@ -179,6 +180,8 @@ class Sender:
                 sent_s = self._governor.wait(_PATIENCE_S)
             except ConnectorError as error:
                 return number, Ending(error)
+            if request.write and not may_write():
+                return number, not_sent(request, "another run took over what is written to", passing=False)
             outcome = self._exchanged(request, prepared, headers, repeated)
         if isinstance(outcome, Ending):
             if outcome.too_fast:
@@ -197,7 +200,7 @@ class Sender:
         """Send and receive. Whatever is raised on the way leaves no trace of the frames below, which hold the credentials."""
         response = None
         try:
-            with self._wire.within(self._settings.max_response_s):
+            with self._wire.within(self._settings.max_response_s, write=request.write):
                 for name, secret in headers.items():
                     prepared.headers[name] = secret.reveal()
                 try:

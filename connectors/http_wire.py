@@ -16,6 +16,7 @@ import httpcore
 import httpx
 
 from connectors.base import Clock
+from connectors.permission import may_write
 from connectors.settings import ConnectionSettings
 
 __all__ = ["Wire"]
@@ -41,17 +42,29 @@ class Wire:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         if transport is None:
-            _time(self._client, self._left)
+            _time(self._client, self._left, self._start)
         self.build_request, self.send, self.close = self._client.build_request, self._client.send, self._client.close
 
     @contextmanager
-    def within(self, duration_s: float) -> Iterator[None]:
-        """Whatever this thread sends and reads in the block ends with a timeout after `duration_s` in all."""
+    def within(self, duration_s: float, *, write: bool = False) -> Iterator[None]:
+        """Whatever this thread sends and reads in the block ends with a timeout after `duration_s` in all.
+
+        A `write` starts only while it is permitted (`connectors.permission`): that is asked right before its first byte.
+        """
         self._deadline.at_s = self._clock.monotonic() + duration_s
+        self._deadline.asks = write
         try:
             yield
         finally:
             self._deadline.at_s = None
+            self._deadline.asks = False
+
+    def _start(self) -> None:
+        """Right before bytes are sent. Raises httpcore.WriteTimeout where a write may not begin any more."""
+        if getattr(self._deadline, "asks", False):
+            if not may_write():
+                raise httpcore.WriteTimeout("the right to write was lost before the first byte was sent")
+            self._deadline.asks = False
 
     def _left(self, wanted_s: float | None) -> float | None:
         """The time a single read or write may take; below zero when the exchange is over its time."""
@@ -75,9 +88,10 @@ def _only_warnings(record: logging.LogRecord) -> bool:
 
 
 Left = Callable[[float | None], float | None]
+Start = Callable[[], None]
 
 
-def _time(client: httpx.Client, left: Left) -> None:
+def _time(client: httpx.Client, left: Left, start: Start) -> None:
     """Put the deadline under every connection of the client.
 
     httpx 0.28 has no public way to its network backend, hence the private names; the tests with a server that
@@ -86,12 +100,12 @@ def _time(client: httpx.Client, left: Left) -> None:
     for transport in (client._transport, *client._mounts.values()):
         pool: Any = getattr(transport, "_pool", None)
         if pool is not None:
-            pool._network_backend = _Backend(pool._network_backend, left)
+            pool._network_backend = _Backend(pool._network_backend, left, start)
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, inner: httpcore.NetworkBackend, left: Left) -> None:
-        self._inner, self._left = inner, left
+    def __init__(self, inner: httpcore.NetworkBackend, left: Left, start: Start) -> None:
+        self._inner, self._left, self._start = inner, left, start
 
     def connect_tcp(
         self,
@@ -101,12 +115,12 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), self._left)
+        return _Stream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), self._left, self._start)
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, left: Left) -> None:
-        self._inner, self._left = inner, left
+    def __init__(self, inner: httpcore.NetworkStream, left: Left, start: Start) -> None:
+        self._inner, self._left, self._start = inner, left, start
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         left_s = self._left(timeout)
@@ -119,12 +133,13 @@ class _Stream(httpcore.NetworkStream):
             left_s = self._left(timeout)
             if left_s is not None and left_s <= 0:
                 raise httpcore.WriteTimeout("sending took longer than max_response_s in all")
+            self._start()
             self._inner.write(buffer[start : start + 65_536], left_s)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._left, self._start)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -117,7 +118,7 @@ class _Application:
             try:
                 while True:
                     while len(under_way) < self._target.concurrency and (call := self._next(windows)) is not None:
-                        under_way[pool.submit(self._write, call)] = call
+                        under_way[pool.submit(copy_context().run, self._write, call)] = call
                         self._call_count += 1
                     if not under_way:
                         break

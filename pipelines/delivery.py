@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from connectors import jsontext
 from connectors.errors import ConnectorError
+from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Target, apply
 from pipelines.arrays import texts
@@ -81,9 +82,11 @@ class _Delivery:
         places = engine.staging.get_index(self.rows, "desired")
         self.places = places["position"] if places is not None else np.empty(0, np.int64)
         applied = self._send(engine.staging.scan(self.rows), 1, spec.writes.batch)
+        self.held.confirm()  # whoever took over meanwhile has settled what was sent
         written = self._written_count()
         if written:
             self._settle_all(applied.stopped_by is None)
+        self.held.confirm()
         self._adopt()
         self._keep_failures()
         fields = tuple(sorted({name for names in self.differing.values() for name in names}))
@@ -93,18 +96,19 @@ class _Delivery:
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
         target = Target(self.sink, self.stream, self.spec.match, batch, concurrency)
-        return apply(
-            rows,
-            target,
-            run_id=self.run_id,
-            sync=self.spec.name,
-            ledger=self.engine.ledger,
-            clock=self.engine.clock,
-            epoch=self.held.epoch,
-            attempt=attempt,
-            may_send=self.held.check,
-            progress=lambda count: self.progress("apply", count),
-        )
+        with writing_while(self.held.holds):
+            return apply(
+                rows,
+                target,
+                run_id=self.run_id,
+                sync=self.spec.name,
+                ledger=self.engine.ledger,
+                clock=self.engine.clock,
+                epoch=self.held.epoch,
+                attempt=attempt,
+                may_send=self.held.check,
+                progress=lambda count: self.progress("apply", count),
+            )
 
     # what became of it
 

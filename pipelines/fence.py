@@ -5,7 +5,7 @@ file lock that dies with its process decides; where hosts share a ledger, a leas
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,12 +35,30 @@ class Fence:
 
         Raises RetryableError where it was lost (this process stood still for longer than the lease); nothing may be sent then.
         """
-        now = self.engine.clock.now()
-        if now < self.until - self.lease / 2:
-            return
-        self.until = now + self.lease
-        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, self.until):
+        if self.engine.clock.now() >= self.until - self.lease / 2:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Make sure, before what others rely on is changed, that nobody took over. Raises RetryableError where somebody did."""
+        until = self.engine.clock.now() + self.lease
+        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, until):
             raise RetryableError(f"another run took over {self.target} while this one stood still; run again")
+        self.until = until
+
+    def holds(self) -> bool:
+        """Whether the right is ours at this moment: nobody can take it before `until`, and then it must be renewed first."""
+        with suppress(RetryableError):
+            if self.engine.clock.now() >= self.until:
+                self.confirm()
+            return True
+        return False
+
+
+def taken(engine: Engine, target: str) -> RetryableError:
+    """What to say where another host has, or had, the right to write."""
+    until = engine.ledger.held_until(target)
+    last = f" (if it was killed, the target is free at {until:%H:%M:%S} UTC)" if until is not None else ""
+    return RetryableError(f"another run is writing to {target}, or did since this one was planned; run again when it is over{last}")
 
 
 @contextmanager
@@ -53,7 +71,7 @@ def fence(engine: Engine, spec: SyncSpec, epoch: int) -> Iterator[Fence]:
     lease = timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 60)
     held = Fence(engine, target, epoch + 1, engine.rng.token(), lease, engine.clock.now() + lease)
     if not engine.ledger.claim(target, epoch, held.holder, held.until, dead=not engine.ledger.shared):
-        raise RetryableError(f"another run is writing to {target}, or did since this one was planned; run again when it is over")
+        raise taken(engine, target)
     try:
         yield held
     finally:

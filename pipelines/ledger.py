@@ -356,6 +356,14 @@ class Ledger:
         with self._begin() as connection:
             return int(connection.execute(query).scalar() or 0)
 
+    def held_until(self, target: str) -> datetime | None:
+        """Until when somebody has the right to write to this target, unless it is renewed; None where it is free."""
+        columns = tables.targets.c
+        query = sa.select(columns.until).where(columns.target == target, columns.holder.is_not(None), columns.until >= self._now())
+        with self._begin() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else datetime.fromisoformat(found)
+
     def claim(self, target: str, epoch: int, holder: str, until: datetime, *, dead: bool) -> bool:
         """Take the right to write, moving the epoch on from `epoch`, until then. False where the epoch is another or somebody holds it.
 

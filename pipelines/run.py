@@ -10,7 +10,7 @@ from pipelines.aftermath import close_killed, forget_deleted, remember_made
 from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
-from pipelines.fence import fence, target_of
+from pipelines.fence import fence, taken, target_of
 from pipelines.ledger import State
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
@@ -44,7 +44,7 @@ class SyncRun:
                 held.enter_context(self.engine.lock(self._target))
             except RetryableError:  # another run is writing: what it has under way is not ours to settle, and applying will plan anew
                 return self._make_plan(settle=False)
-            return self._make_plan(settle=True)
+            return self._make_plan(settle=not self._held_elsewhere())
 
     def apply(self, plan: Plan | None = None, *, approve: str | None = None) -> Summary:
         """Apply this run's plan, read back what was written, and close the run. A refused plan writes nothing.
@@ -56,6 +56,8 @@ class SyncRun:
         self._begin()
         with self._recorded(), self.engine.lock(self._target):
             plan = plan or self._plan()
+            if self._held_elsewhere():
+                raise taken(self.engine, self._target)
             if self.engine.ledger.epoch(self._target) != plan.epoch:
                 plan = self._make_plan(settle=True)
             if approve is not None and not plan.approved_by(approve):
@@ -137,6 +139,10 @@ class SyncRun:
         spent = self._kept().get("duration_s", 0.0) + self.engine.clock.monotonic() - self._started_s
         self._started_s = self.engine.clock.monotonic()
         self.engine.ledger.note_run(self.run_id, {**facts, "duration_s": round(spent, 3)})
+
+    def _held_elsewhere(self) -> bool:
+        """Whether a run on another host has the right to write: then what it has under way is not ours to settle."""
+        return self.engine.ledger.shared and self.engine.ledger.held_until(self._target) is not None
 
     @property
     def _target(self) -> str:

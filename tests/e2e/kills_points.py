@@ -107,8 +107,8 @@ def _staged(path: Path) -> str | None:
 class _DyingStream:
     """A connection on which requests are cut in two and answers are read in two."""
 
-    def __init__(self, step: Steps, kind: Callable[..., Any], inner: Any, left: Any) -> None:
-        self._step, self._inner, self._verb, self._reads = step, kind(inner, left), "", 0
+    def __init__(self, step: Steps, kind: Callable[..., Any], *given: Any) -> None:
+        self._step, self._inner, self._verb, self._reads = step, kind(*given), "", 0
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         verb = buffer[:8].split(b" ")[0].decode("latin-1")

@@ -1,0 +1,99 @@
+"""Two hosts that share a ledger, one of which stands still; and a ledger whose server is restarted under a run."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.e2e import kills_driver
+from tests.e2e.kills import SCENARIOS, Bench, Platforms, platforms, run_once
+from tests.e2e.kills_points import Death
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+LATER_S = 3600  # longer than any lease
+
+
+@pytest.fixture
+def bench(tmp_path: Path, postgres_url: str) -> Iterator[Bench]:  # noqa: F811
+    with platforms() as world:
+        yield Bench(world, SCENARIOS["first"], tmp_path, {"CROSSDOCK_LEDGER": postgres_url})
+
+
+def _hosts(bench: Bench) -> tuple[Path, dict[str, str], dict[str, str]]:
+    """The project and the environments of two hosts: one ledger, but locks and staging of their own."""
+    project = bench.folder / "template"
+    return project, *({**bench.environ, "CROSSDOCK_HOME": str(bench.folder / host)} for host in ("one", "two"))  # type: ignore[return-value]
+
+
+def _stand_still(project: Path, run_id: str, point: Death, environ: dict[str, str], sync: str = "first") -> BaseProcess:
+    """A run that has stopped at that point."""
+    process = kills_driver.start(project, sync, run_id, point, environ=environ)
+    state = Path(f"/proc/{process.pid}/stat")
+    until_s = time.monotonic() + 60
+    while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert process.is_alive(), kills_driver.ending(project, run_id)
+        assert time.monotonic() < until_s, "the run never came to that point"
+        process.join(0.02)
+    return process
+
+
+def _creates(world: Platforms) -> int:
+    return sum(entry["method"] == "PUT" for entry in world.robostack.log)
+
+
+def _emails(bench: Bench) -> list[str]:
+    return sorted(str(row["email"]) for _, row in bench.world.rows(bench.sink))
+
+
+def _woken(process: BaseProcess, project: Path, run_id: str) -> Any:
+    os.kill(process.pid or 0, signal.SIGCONT)
+    process.join(60)
+    return kills_driver.ending(project, run_id)
+
+
+@pytest.mark.parametrize("point", ["before PUT", "PUT answered, nothing read", "after ledger settle", "before commit of seen"])
+def test_a_run_that_stood_still_longer_than_its_lease_sends_nothing_more(bench: Bench, point: str) -> None:
+    project, one, two = _hosts(bench)
+    stopped = _stand_still(project, "stopped", Death(point, 2 if point == "before commit of seen" else 1, signal.SIGSTOP), one)
+    try:
+        refused = run_once(project, "first", "early", environ=two)
+        assert "another run is writing to" in refused["error"]
+        (project / "clock_shift").write_text(str(LATER_S))
+        taken_over = run_once(project, "first", "over", environ=two)
+        assert taken_over["summary"]["status"] == "ok"
+        sent, held = _creates(bench.world), _emails(bench)
+    finally:
+        woken = _woken(stopped, project, "stopped")
+    assert "took over" in woken["error"], woken
+    assert (_creates(bench.world), _emails(bench)) == (sent, held)
+    assert held == sorted(bench.wanted)
+    rest = run_once(project, "first", "rest", environ=one)
+    assert (rest["summary"]["status"], rest["summary"]["requests"]["sink"]["write"]) == ("ok", 0)
+
+
+def test_what_another_host_has_under_way_is_not_settled_by_this_one(tmp_path: Path, postgres_url: str) -> None:  # noqa: F811
+    with platforms() as world:
+        _check_not_settled(Bench(world, SCENARIOS["careful"], tmp_path, {"CROSSDOCK_LEDGER": postgres_url}))
+
+
+def _check_not_settled(bench: Bench) -> None:
+    project, one, two = _hosts(bench)
+    stopped = _stand_still(project, "stopped", Death("before PUT", 1, signal.SIGSTOP), one, "careful")
+    try:
+        refused = run_once(project, "careful", "early", environ=two)
+    finally:
+        finished = _woken(stopped, project, "stopped")
+    assert "another run is writing to" in refused["error"]
+    assert finished["summary"]["status"] == "ok"
+    assert finished["summary"]["created"] == bench.creates
+    assert _emails(bench) == sorted(bench.wanted)
+    with closing(psycopg2.connect(bench.environ["CROSSDOCK_LEDGER"])) as ledger, ledger.cursor() as cursor:
+        cursor.execute("SELECT key, reason FROM crossdock_failures")
+        assert cursor.fetchall() == []
