@@ -136,7 +136,7 @@ class KragleSource:
             count=len(records),
             total=listing.total if whole else None,
             requests=self.request_counts()["read"] - before,
-            doubts=(*listing.doubts, *ours.doubts),
+            doubts=listing.doubts,  # not those about the login: one that expired makes nothing twice, because it makes nothing
         )
 
     def _ours(self, listing: Listing) -> _Ours:
