@@ -166,6 +166,8 @@ class Completeness:
     "single answer", "by keys", "since"); `reasons` are sentences that say why it is or is not complete.
     `doubts` are those of them that make it likely that records are there which were not seen: what was
     not seen is then looked up before anything is made of its absence.
+    `scope` is whose records the platform says these are, where that can change behind the connection's back (a user's
+    current organization): two reads of different scopes are never compared.
     """
 
     complete: bool
@@ -175,6 +177,7 @@ class Completeness:
     total: int | None = None
     requests: int = 0
     doubts: tuple[str, ...] = ()
+    scope: str | None = None
 
 
 class Read:

@@ -57,7 +57,8 @@ def extract(
     finds the parts of an interrupted read goes on at their page. While somebody else holds the lock it does neither.
 
     Whatever the read raises comes through unchanged, and no batch is committed then. Raises ContractError
-    also when a field that is declared or known is missing from every record of a complete full read.
+    also when a field that is declared or known is missing from every record of a complete full read, and
+    ConfigError when the records belong to another scope than those of the batch before.
     """
     reading = _Reading(source, stream, request, staging, dataset, clock, progress or _silent, cursor_field, known, dict(note or {}))
     with ExitStack() as held:
@@ -143,6 +144,7 @@ class _Reading:
                     writer.write(batch)
                     tally.see(batch)
             proof = _sound(read.completeness, tally.count, full=full)
+            _require_scope(proof, self.staging.batches(self.dataset), self.stream)
             if resumed and full and not proof.complete:
                 raise _NotProven
             if full and proof.complete and tally.count:
@@ -266,6 +268,17 @@ def _sound(proof: Completeness, count: int, *, full: bool) -> Completeness:
         return proof
     reason = f"only {count} records reached staging of {proof.count} that the read counted"
     return replace(proof, complete=False, reasons=(*proof.reasons, reason))
+
+
+def _require_scope(proof: Completeness, staged: Sequence[Batch], stream: Stream) -> None:
+    """Records of another account, organization, … are no news about the ones before: absence and presence would both mislead."""
+    scopes = (batch.note.get("completeness", {}).get("scope") for batch in reversed(staged))
+    before = next((scope for scope in scopes if scope), None)
+    if proof.scope and before and proof.scope != before:
+        raise ConfigError(
+            f"{stream.name} now shows records of {proof.scope}, and those read before were of {before}; nothing was staged: "
+            "put the account back, or declare in the connection which of them it is for"
+        )
 
 
 def _dropped(group: Sequence[Page]) -> list[int]:

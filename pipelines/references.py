@@ -19,16 +19,24 @@ class Unresolved(Exception):
 
 
 def holds_secret(model: type[ConnectionSettings], key: str) -> bool:
-    """Whether the setting `key` of `model` is a secret, or a mapping of names to secrets."""
+    """Whether the setting `key` of `model` is a secret, or a mapping of names to secrets, however deep."""
     declared = model.model_fields.get(key)
-    return declared is not None and (declared.annotation is Secret or Secret in get_args(declared.annotation))
+    return declared is not None and _names_secret(declared.annotation)
+
+
+def _names_secret(annotation: Any) -> bool:
+    return annotation is Secret or any(_names_secret(inner) for inner in get_args(annotation))
 
 
 def is_text(model: type[ConnectionSettings], key: str, value: Any) -> bool:
     """Whether what is written for the secret `key` is text, or names with texts where the model wants a mapping."""
     declared = model.model_fields.get(key)
-    if isinstance(value, dict) and declared is not None and get_origin(declared.annotation) is dict:
-        return all(isinstance(inner, str) for inner in value.values())
+    return declared is not None and _fits(declared.annotation, value)
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    if isinstance(value, dict) and get_origin(annotation) is dict:
+        return all(_fits(get_args(annotation)[1], inner) for inner in value.values())
     return isinstance(value, str)
 
 

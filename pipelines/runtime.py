@@ -36,6 +36,7 @@ CONNECTORS: Mapping[str, str] = {
     "robostack": "connectors.robostack",
     "celigo": "connectors.celigo",
     "kragle": "connectors.kragle",
+    "stack_ai": "connectors.stack_ai",
 }
 """Every connector's name and its package, which exports CONNECTOR and is imported when first used.
 

@@ -50,7 +50,11 @@ def test_every_shipped_connection_passes_its_own_check(shipped: Runtime) -> None
 
 
 @pytest.mark.parametrize(
-    "address", ["stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices", "celigo_demo.stacks", "kragle_demo.stacks"]
+    "address",
+    [
+        *("stacker_demo.contacts", "robostack_demo.people", "robostack_demo.invoices", "celigo_demo.stacks", "kragle_demo.stacks"),
+        *(f"stack_ai_demo.{name}" for name in ("connections", "available_connections", "resources", "rbac", "health")),
+    ],
 )
 def test_the_demo_records_can_be_read_whole_with_proof(shipped: Runtime, address: str) -> None:
     connection, _, stream = address.partition(".")

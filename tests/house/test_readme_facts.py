@@ -134,4 +134,4 @@ def test_every_make_target_it_names_exists() -> None:
 
 
 def test_it_names_exactly_the_connectors_there_are() -> None:
-    assert {name.lower() for name in re.findall(r"\*\*(\w+)\*\*", TEXT.split("\n## ")[0])} == set(CONNECTORS)
+    assert {name.lower().replace(" ", "_") for name in re.findall(r"\*\*([\w ]+)\*\*", TEXT.split("\n## ")[0])} == set(CONNECTORS)

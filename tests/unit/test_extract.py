@@ -13,7 +13,7 @@ import pytest
 
 from connectors.arrow_types import ABSENT, declared
 from connectors.base import Capabilities, Completeness, Finding, JsonBody, Page, Read, ReadCapability, ReadRequest, Record, Since, Stream
-from connectors.errors import ContractError, RetryableError
+from connectors.errors import ConfigError, ContractError, RetryableError
 from pipelines.extract import extract
 from pipelines.staging import Batch, BatchWriter, Dataset
 from pipelines.staging.parquet import ParquetStaging
@@ -101,6 +101,17 @@ def test_dropped_positions_are_left_out_wherever_their_page_falls(tmp_path: Path
     assert [row["sid"] for row in rows(tmp_path, batch)] == ["0a", "0b", "0c", *(f"{n}b" for n in range(1, 40))]
 
 
+def test_records_of_another_scope_are_not_staged_over_those_of_the_one_before(tmp_path: Path) -> None:
+    def of(scope: str | None) -> Pages:
+        return Pages([page({"sid": "a"})], Completeness(True, "keyset", ("all",), 1, scope=scope))
+
+    for scope in ("one", None, "one"):
+        run(of(scope), tmp_path)
+    with pytest.raises(ConfigError, match="now shows records of two, and those read before were of one; nothing was staged"):
+        run(of("two"), tmp_path)
+    assert [batch.note["completeness"]["scope"] for batch in ParquetStaging(tmp_path).batches(CONTACTS)] == ["one", None, "one"]
+
+
 def test_the_note_says_what_was_read_and_proved(tmp_path: Path) -> None:
     date = datetime(2026, 1, 2, tzinfo=UTC)
     first, second = page({"sid": "a", "at": "2025-01-01T00:00:00Z"}, date=date), page({"sid": "b", "at": None})
@@ -115,6 +126,8 @@ def test_the_note_says_what_was_read_and_proved(tmp_path: Path) -> None:
         "count": 2,
         "total": 2,
         "requests": 5,
+        "doubts": [],
+        "scope": None,
     }
     assert (note["mode"], note["cursor_field"], note["cursor"], note["requests"], note["sync"]) == (
         "full",
