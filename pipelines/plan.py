@@ -115,7 +115,7 @@ class Plan:
 def refusals(spec: SyncSpec, counts: Counts, read: Completeness | None, digest: str) -> tuple[Refusal, ...]:
     """Every reason why this plan may not be applied as it is. `read` None: its deletions are named, not concluded from absence."""
     short = digest[:12]
-    absence = [] if read is None else [_empty_source(spec, counts, short), _unproven(spec, counts, read)]
+    absence = [] if read is None else [_empty_source(spec, counts, short), _unproven(spec, counts, read, short)]
     found = [*absence, _delete_limit(spec, counts, short), *_limits(spec, counts, short)]
     return tuple(refusal for refusal in found if refusal is not None)
 
@@ -140,7 +140,7 @@ def _empty_source(spec: SyncSpec, counts: Counts, short: str) -> Refusal | None:
     return Refusal("empty_source", f"{said}; if that is right, approve digest {short}", True)
 
 
-def _unproven(spec: SyncSpec, counts: Counts, read: Completeness) -> Refusal | None:
+def _unproven(spec: SyncSpec, counts: Counts, read: Completeness, short: str) -> Refusal | None:
     if counts.delete == 0:
         return None
     if not read.complete:
@@ -149,6 +149,9 @@ def _unproven(spec: SyncSpec, counts: Counts, read: Completeness) -> Refusal | N
     if counts.desired == 0:
         said = f"nothing is desired, and all {counts.delete} records this sync owns in {spec.target} would be deleted"
         return Refusal("empty_desired", f"{said}; that is never applied", False)
+    if read.doubts:
+        said = f"{counts.delete} records would be deleted, but what was read of {spec.source} may not be all it holds"
+        return Refusal("doubtful_read", f"{said} ({'; '.join(read.doubts)}); if they are gone there, approve digest {short}", True)
     return None
 
 
@@ -178,6 +181,11 @@ def _limits(spec: SyncSpec, counts: Counts, short: str) -> list[Refusal]:
             )
         )
     return found
+
+
+def doubted(stream: str, read: Completeness) -> tuple[str, ...]:
+    """A warning where a read may not have shown all that its stream holds."""
+    return (f"what was read of {stream} may not be all it holds: {'; '.join(read.doubts)}",) if read.doubts else ()
 
 
 def promises(spec: SyncSpec, counts: Counts, capabilities: Capabilities) -> tuple[str, ...]:

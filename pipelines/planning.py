@@ -16,7 +16,7 @@ from pipelines.diff import diff, unchanged
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
-from pipelines.plan import Counts, Plan, hidden_records, promises, refusals
+from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
@@ -221,7 +221,7 @@ class _Planning:
             complete=read.complete,
             reasons=read.reasons,
             promises=promises(spec, counts, self.stream.capabilities),
-            warnings=tuple(rows.warnings),
+            warnings=(*doubted(spec.source, read), *doubted(spec.target, self.existing.completeness), *rows.warnings),
             samples=tuple(rows.samples),
         )
 

@@ -35,6 +35,7 @@ def test_records_beyond_a_silent_cap_are_not_created_again(w: World, cap: str) -
         again = w.run(w.spec())
         assert (again.created, again.updated, again.unchanged) == (0, 0, COUNT)
         assert again.requests["sink"]["write"] == 0
+        assert "set result_cap" in again.warnings[0]
     assert len(w.people()) == COUNT
 
 
@@ -70,3 +71,16 @@ def test_creates_are_refused_where_neither_a_read_nor_a_look_up_can_show_that_th
     assert refused.status == "refused"
     assert "result_cap" in refused.refusals[0]
     assert len(w.people()) == COUNT
+
+
+def test_a_source_that_may_hide_records_behind_a_cap_is_said_and_deletes_nothing(w: World) -> None:
+    w.put_people(*(contact(n) for n in range(COUNT)))
+    w.put_contacts()
+    back = w.spec(**{"from": "there.people", "to": "here.contacts", "mode": "mirror", "deletes": {"max_count": 99, "max_share": 1}})
+    assert w.run(back).created == COUNT
+    w.robostack.set_switch("result_cap", "20")
+    refused = w.run(back)
+    assert refused.status == "refused"
+    assert "20 may be a silent cap; set result_cap" in refused.refusals[0]
+    assert "may not be all it holds" in refused.warnings[0]
+    assert len(w.contacts()) == COUNT
