@@ -9,8 +9,8 @@ import pytest
 from connectors.base import Record
 from connectors.errors import ConfigError, CredentialsError, RetryableError
 from pipelines.fence import target_of
-from pipelines.ledger import State
 from pipelines.keys import key_values
+from pipelines.ledger import State
 from pipelines.undo import UndoRun
 from tests.e2e.world import World, world
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
