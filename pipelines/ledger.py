@@ -408,11 +408,16 @@ def open_ledger(url: str, clock: Clock) -> Ledger:
         url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
     try:
         parsed = sa.make_url(url)
-        sqlite_file = parsed.get_backend_name() == "sqlite"
+        kind = parsed.get_backend_name()
+        if kind not in ("sqlite", "postgresql"):
+            raise ConfigError(f"the ledger cannot lie at an address of the kind {kind}://; give sqlite:///… or postgresql://…")
+        sqlite_file = kind == "sqlite"
         return Ledger(_sqlite(parsed) if sqlite_file else sa.create_engine(parsed, pool_pre_ping=True), clock)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         place = url.split("@")[-1]
         raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check CROSSDOCK_LEDGER") from error
+    except ImportError as error:
+        raise ConfigError(f"the driver of {url.split('://')[0]}:// is not installed ({error}); install crossdock[postgres]") from error
 
 
 def _sqlite(url: sa.URL) -> Engine:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from connectors.base import Completeness, Finding, JsonValue, Page, Read, ReadRequest, Record, Stream
 from connectors.canonical_json import canonical
-from connectors.errors import ConfigError, RefusedError
+from connectors.errors import ConfigError, ContractError, RefusedError
 from connectors.http import ABSENT, Answer
 from connectors.robostack.answers import Found, found_in, same
 from connectors.robostack.client import RobostackClient
@@ -160,7 +160,7 @@ class RobostackSource:
                 self._find_everything(stream)  # raises when it is the resource that does not exist
             return Found([], 0, "404")
         self._answered.add(stream.name)
-        return found_in(answer, stream.id_field, self._settings.records_at)
+        return self._found(stream, answer)
 
     def _find_everything(self, stream: Stream) -> tuple[Answer, Found]:
         """Every record in one answer, asked for in the way that this platform understands.
@@ -182,7 +182,7 @@ class RobostackSource:
                 else:
                     raise
             self._answered.add(stream.name)
-            found = found_in(answer, stream.id_field, self._settings.records_at)
+            found = self._found(stream, answer)
             if found.count:
                 self._way = way
                 return answer, found
@@ -190,6 +190,12 @@ class RobostackSource:
         if nothing is not None:
             return nothing
         raise ConfigError(f"no way of asking for all records of {stream.name!r} was accepted ({refusal}); set find_all") from None
+
+    def _found(self, stream: Stream, answer: Answer) -> Found:
+        try:
+            return found_in(answer, stream.id_field, self._settings.records_at)
+        except ContractError as error:
+            raise ContractError(f"{stream.name!r} cannot be read: {error}") from None
 
     def _not_found(self, stream: Stream, error: RefusedError) -> Answer:
         if self._settings.find_404 == "no_records":

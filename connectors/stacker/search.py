@@ -100,11 +100,11 @@ class Search:
         page = JsonBody(answer.body, RECORDS)
         try:
             ids = arrow.page_ids(page, "sid")
-        except ContractError:
-            if not says_none(answer.body):
-                raise
+        except ContractError as error:
             page = JsonBody(b"[]", ())
             ids = arrow.page_ids(page, "sid")
+            if not _understood(says_none, answer.body):
+                raise ContractError(f"a search of the object {self.path.settled!r} was answered {answer.status}: {error}") from None
         if ids.null_count:
             return None
         self.fields_work = self.fields is not None
@@ -122,6 +122,14 @@ class Search:
             lowest = Since(self.since.field, bounds[0]["value"])  # type: ignore[arg-type]
             self.ignored = self.ignored or bool(unwanted(records, lowest))
         return positions
+
+
+def _understood(question: Callable[[bytes], bool], body: bytes) -> bool:
+    """The answer to a yes-no question about a body; no where it cannot be read at all."""
+    try:
+        return question(body)
+    except ContractError:
+        return False
 
 
 def says_none(body: bytes) -> bool:

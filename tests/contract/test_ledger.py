@@ -173,3 +173,9 @@ def test_a_ledger_out_of_reach_is_a_configuration_error_without_the_password() -
     with pytest.raises(ConfigError, match="CROSSDOCK_LEDGER") as caught:
         open_ledger("postgresql://user:hunter2@127.0.0.1:1/none", CLOCK)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:p@h/d", "oracle://h/d"])
+def test_a_ledger_at_an_address_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="give sqlite:///… or postgresql://…"):
+        open_ledger(url, CLOCK)

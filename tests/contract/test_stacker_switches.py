@@ -8,7 +8,7 @@ import pytest
 
 from connectors.arrow import records_of
 from connectors.base import Completeness, ReadRequest, Record, Since
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, ContractError
 from connectors.stacker import CONNECTOR
 from connectors.stacker.emulator import create_app
 from connectors.stacker.emulator_objects import Object, decode
@@ -249,3 +249,14 @@ def test_a_read_that_falls_short_says_that_records_may_be_there_which_it_did_not
     with connected(store) as sink:
         _, certificate = read(sink, ReadRequest())
     assert bool(certificate.doubts) is doubted, certificate
+
+
+def test_an_answer_that_cannot_be_read_is_named_with_its_object() -> None:
+    class Broken(Store):
+        def shown(self, target: Object, sid: str, include: list[str] | None) -> bytes:
+            return b'{"sid":"a\xff"}'
+
+    store = Broken(contacts=0, companies=0, orders=0)
+    parts(store)
+    with connected(store) as sink, pytest.raises(ContractError, match=r"a search of the object 'obj_\w+' was answered 200: .* not UTF-8"):
+        read(sink, ReadRequest())
