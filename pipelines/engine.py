@@ -100,8 +100,9 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
     dataset = raw_dataset(spec)
     staged = finished(engine.staging, dataset)
     request = ReadRequest(proof=spec.mode == "mirror")
-    if spec.read.mode == "incremental" and not full and (cursor := newest_cursor(staged, spec.read.cursor)) is not None:
-        request = ReadRequest(since=Since(str(spec.read.cursor), lagged(cursor, spec.read.lag)))
+    last = newest_with_cursor(staged, spec.read.cursor) if spec.read.mode == "incremental" and not full and unbroken(staged) else None
+    if last is not None:
+        request = ReadRequest(since=Since(str(spec.read.cursor), lagged(last.note["cursor"], spec.read.lag)))
     known = None  # a full read starts afresh: a field that the source does not have any more must not seem to be there
     if request.since is not None:
         known = next((batch.schema for batch in reversed(staged) if is_full(batch) and batch.count), None)
@@ -114,19 +115,27 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
         clock=engine.clock,
         cursor_field=spec.read.cursor,
         known=known,
-        note={"mode": "since" if request.since else "full"},
+        note={"mode": "since", "after": last.id} if last is not None else {"mode": "full"},
         alone=lambda: engine.lock(f"read {spec.source}"),
         progress=increments(progress, "extract"),
     )
 
 
-def newest_cursor(staged: list[Batch], field: str | None) -> str | int | float | None:
-    """The cursor a next incremental read starts from: of the newest batch that followed this field, or None."""
+def newest_with_cursor(staged: list[Batch], field: str | None) -> Batch | None:
+    """The batch whose cursor a next incremental read starts from: the newest one that followed this field, or None."""
+    followed = (batch for batch in reversed(staged) if batch.note.get("cursor_field") == field and batch.note.get("cursor") is not None)
+    return next(followed, None)
+
+
+def unbroken(staged: list[Batch]) -> bool:
+    """Whether there is a full read, and every increment since goes on from a batch that is still there (somebody may remove one)."""
+    there = {batch.id for batch in staged}
     for batch in reversed(staged):
-        if batch.note.get("cursor_field") == field and batch.note.get("cursor") is not None:
-            found: str | int | float = batch.note["cursor"]
-            return found
-    return None
+        if is_full(batch):
+            return True
+        if batch.note.get("after", batch.id) not in there:
+            return False
+    return False
 
 
 def lagged(cursor: str | int | float, lag: str) -> str | int | float:

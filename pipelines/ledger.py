@@ -5,6 +5,7 @@ whatever is found unsettled later has an unknown outcome and is looked up, never
 """
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from connectors.base import Clock
 from connectors.errors import ConfigError
 from pipelines import ledger_tables as tables
 from pipelines.ledger_records import OPEN, Failure, Match, Run, State, Write
+from pipelines.ledger_trouble import trouble
 
 __all__ = ["OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
 
@@ -54,8 +56,13 @@ class Ledger:
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
-        with self._lock, self._engine.begin() as connection:
-            yield connection
+        try:
+            with self._lock, self._engine.begin() as connection:
+                yield connection
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            if (found := trouble(error, self._engine.url)) is not None:
+                raise found from error
+            raise
 
     def _now(self) -> str:
         return self._clock.now().isoformat()

@@ -3,11 +3,11 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from connectors.errors import RetryableError
+from connectors.errors import ConfigError, RetryableError
 
 __all__ = ["file_lock"]
 
@@ -16,19 +16,24 @@ __all__ = ["file_lock"]
 def file_lock(folder: Path, name: str) -> Iterator[None]:
     """Hold the lock called `name` (any text) in `folder`, which must be on a local disk.
 
-    Raises RetryableError at once while another process or thread holds it, naming its process.
+    Raises RetryableError at once while another process or thread holds it, naming its process, and ConfigError where
+    the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{quote(name, safe='')[:200]}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"no lock can be taken in {folder} ({error.strerror}); make it writable, or set CROSSDOCK_HOME") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
             raise RetryableError(f"{name} is in use by another run (process {holder}); wait until that run is over") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # who holds it is a courtesy: a full disk takes nothing from the lock
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """One run of one sync, step by step: extract, plan, apply, each resumable by the run's id. I/O only through the Engine."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -186,10 +186,11 @@ class SyncRun:
         try:
             yield
         except ConnectorError as error:
-            self._note({})
-            facts = {name: self._kept().get(name, empty) for name, empty in (("requests", {}), ("duration_s", 0.0))}
-            summary = Summary(self.spec.name, self.run_id, "failed", message=str(error), **facts)
-            self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
+            with suppress(ConnectorError):  # the ledger may be what failed
+                self._note({})
+                facts = {name: self._kept().get(name, empty) for name, empty in (("requests", {}), ("duration_s", 0.0))}
+                summary = Summary(self.spec.name, self.run_id, "failed", message=str(error), **facts)
+                self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
             raise
 
     def _raw(self) -> Batch:

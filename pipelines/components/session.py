@@ -1,7 +1,7 @@
 """What the steps of a run are given: the opened project, and where to tell progress. Opened once per process and run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -109,9 +109,10 @@ def step(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec) ->
 
 def end_run(session: Session, run_id: str, reason: str) -> None:
     """Record that a run failed, unless it ended before."""
-    ledger = session.runtime.ledger
-    if (kept := ledger.run(run_id)) is not None and kept.finished_at is None:
-        ledger.finish_run(run_id, "failed", {"message": reason})
+    with suppress(ConnectorError):  # the ledger may be what failed
+        ledger = session.runtime.ledger
+        if (kept := ledger.run(run_id)) is not None and kept.finished_at is None:
+            ledger.finish_run(run_id, "failed", {"message": reason})
 
 
 class _Log:

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.errors import ConfigError
+
 TYPE = b"crossdock.type"  # field metadata: "json", "timestamp" or "date" where a text column holds one
 ABSENT = "__absent"  # nullable JSON list of the fields that a record does not have, as opposed to null
 ROW_GROUP = 65_536  # rows that are read and written in one piece
 
 
-class StagingError(Exception):
-    """What lies in staging is not what was written there. The message is one sentence with the next step."""
+class StagingError(ConfigError):
+    """Staging cannot be written, or what lies there is not what was written. The message is one sentence with the next step."""
 
 
 @dataclass(frozen=True)

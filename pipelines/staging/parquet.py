@@ -8,12 +8,11 @@
 Dataset folders are named by `file_name`; `=` cannot occur in one, so batches and datasets never mix.
 """
 
-import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,9 +26,12 @@ import pyarrow.parquet as pq
 from connectors.arrow_lists import from_numpy
 from connectors.arrow_types import conform, lacking
 from pipelines.staging import ABSENT, Batch, Dataset, StagingError
+from pipelines.staging.arrays import read_arrays, write_arrays
 from pipelines.staging.chunks import Chunks
+from pipelines.staging.files import sync, write_last
 from pipelines.staging.manifest import Part, manifest_bytes, manifest_value
 from pipelines.staging.names import file_name
+from pipelines.staging.seal import seal_of
 
 _MANIFEST = "manifest.json"
 _LEFTOVER_S = 24 * 3600  # an uncommitted batch untouched for so long belongs to a writer that was killed
@@ -42,9 +44,14 @@ class ParquetStaging:
 
     def __init__(self, root: Path) -> None:
         self._root = Path(root)
+        self._checked: set[Path] = set()  # files that were whole when this process first read them
 
     def begin(self, dataset: Dataset) -> "ParquetWriter":
-        """Start a batch; leftovers of killed writers in the dataset are removed."""
+        """Start a batch; leftovers of killed writers in the dataset are removed. Raises StagingError where the disk takes nothing."""
+        with _writing(self._folder(dataset)):
+            return self._begin(dataset)
+
+    def _begin(self, dataset: Dataset) -> "ParquetWriter":
         folder = self._folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
         entries = _entries(folder)
@@ -67,7 +74,10 @@ class ParquetStaging:
                 text = (entry / _MANIFEST).read_bytes()
             except FileNotFoundError:
                 continue
-            found.append(manifest_value(text, dataset, entry.name[1:])[0])
+            try:
+                found.append(manifest_value(text, dataset, entry.name[1:])[0])
+            except StagingError as error:
+                raise StagingError(f"{error} (it is the folder {entry})") from None
         return found
 
     def scan(self, batch: Batch, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
@@ -99,27 +109,15 @@ class ParquetStaging:
 
     def put_index(self, batch: Batch, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Keep the arrays as .npy files; the list of them is replaced last, by rename."""
-        folder, stem = self._place(batch), f"index-{file_name(name)}"
-        turn = time.time_ns()
-        files = {array: f"{stem}.{turn}.{number}.npy" for number, array in enumerate(arrays)}
-        for array, values in arrays.items():
-            with (folder / files[array]).open("wb") as file:
-                np.save(file, values, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-        _write_last(folder / f"{stem}.json", json.dumps(files).encode())
-        for old in folder.glob(f"{stem}.*.npy"):
-            if old.name not in files.values():
-                old.unlink(missing_ok=True)
+        with _writing(self._place(batch)):
+            write_arrays(self._place(batch), f"index-{file_name(name)}", arrays)
 
     def get_index(self, batch: Batch, name: str) -> Mapping[str, npt.NDArray[Any]] | None:
         """The arrays, memory-mapped read-only."""
-        folder = self._place(batch)
         try:
-            files = json.loads((folder / f"index-{file_name(name)}.json").read_bytes())
-            return {array: _load(folder / file) for array, file in files.items()}
-        except FileNotFoundError:
-            return None
+            return read_arrays(self._place(batch), f"index-{file_name(name)}", self._check)
+        except (ValueError, OSError) as error:
+            raise self._damaged(batch, f"the index {name}", error) from None
 
     def drop(self, batch: Batch) -> None:
         """Remove the manifest, then the rest."""
@@ -136,6 +134,19 @@ class ParquetStaging:
     def _place(self, batch: Batch) -> Path:
         return self._folder(batch.dataset) / f"={batch.id}"
 
+    def _check(self, path: Path, seal: str) -> None:
+        """Compare a file with its checksum when this process first reads it. Raises ValueError, OSError."""
+        if path not in self._checked:
+            if seal and seal_of(path) != seal:
+                raise ValueError("the checksum is wrong")
+            self._checked.add(path)
+
+    def _damaged(self, batch: Batch, what: str, error: Exception) -> StagingError:
+        return StagingError(
+            f"{what} of the staged batch {batch.id} of {'.'.join(batch.dataset.parts)} is damaged or gone ({type(error).__name__}); "
+            f"remove that batch, the folder {self._place(batch)}, and the next full read stages it anew"
+        )
+
     def _parts(self, batch: Batch) -> tuple[Part, ...]:
         try:
             return manifest_value((self._place(batch) / _MANIFEST).read_bytes(), batch.dataset, batch.id)[1]
@@ -144,14 +155,13 @@ class ParquetStaging:
 
     @contextmanager
     def _open(self, batch: Batch, part: Part) -> Iterator[pq.ParquetFile]:
+        path = self._place(batch) / part.name
         try:
-            with pq.ParquetFile(self._place(batch) / part.name, memory_map=True, page_checksum_verification=True) as file:
+            self._check(path, part.seal)
+            with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
                 yield file
-        except (pa.ArrowException, OSError) as error:
-            raise StagingError(
-                f"{part.name} of the staged batch {batch.id} of {'.'.join(batch.dataset.parts)} is damaged or gone "
-                f"({type(error).__name__}); remove that batch, and the next full read stages it anew"
-            ) from None
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._damaged(batch, part.name, error) from None
 
     def _row_groups(self, batch: Batch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for part in self._parts(batch):
@@ -177,24 +187,30 @@ class ParquetWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._committed:
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # a full disk: what was written goes anyway
+                    self._file.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, records: pa.RecordBatch) -> None:
-        """Append rows; a full row group goes to disk."""
-        for piece in self._chunks.add(records):
-            self._put(piece)
+        """Append rows; a full row group goes to disk. Raises StagingError where the disk takes no more."""
+        with _writing(self._folder):
+            for piece in self._chunks.add(records):
+                self._put(piece)
 
     def commit(self, note: Mapping[str, Any]) -> Batch:
-        """Flush to the disk, then write the manifest."""
+        """Flush to the disk, then write the manifest. Raises StagingError where the disk takes no more."""
+        with _writing(self._folder):
+            return self._commit(note)
+
+    def _commit(self, note: Mapping[str, Any]) -> Batch:
         for piece in self._chunks.rest():
             self._put(piece)
         self._close_part()
         count = sum(part.count for part in self._parts)
         batch = Batch(self._dataset, self._folder.name[1:], self._chunks.schema, count, dict(note))
         text = manifest_bytes(batch, tuple(self._parts))
-        _write_last(self._folder / _MANIFEST, text)
-        _sync(self._folder.parent)
+        write_last(self._folder / _MANIFEST, text)
+        sync(self._folder.parent)
         self._committed = True
         return manifest_value(text, batch.dataset, batch.id)[0]
 
@@ -215,13 +231,25 @@ class ParquetWriter:
             )
         self._file.write_table(piece, row_group_size=piece.num_rows)
         part = self._parts[-1]
-        self._parts[-1] = Part(part.name, (*part.row_groups, piece.num_rows))
+        self._parts[-1] = replace(part, row_groups=(*part.row_groups, piece.num_rows))
 
     def _close_part(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-            _sync(self._folder / self._parts[-1].name)
+            path = self._folder / self._parts[-1].name
+            sync(path)
+            self._parts[-1] = replace(self._parts[-1], seal=seal_of(path))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raise a StagingError for what a disk says."""
+    try:
+        yield
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        raise StagingError(f"staging in {folder} cannot be written ({words}); make room or repair the disk, then run again") from error
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -267,31 +295,3 @@ def _repeating(piece: pa.Table) -> list[str]:
         for field, column in zip(sample.schema, sample.columns, strict=True)
         if pa.types.is_string(field.type) and pc.count_distinct(column).as_py() * _REPEATS <= sample.num_rows
     ]
-
-
-def _load(path: Path) -> npt.NDArray[Any]:
-    try:
-        found: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # an empty array cannot be mapped
-        found = np.load(path, allow_pickle=False)
-    return found
-
-
-def _write_last(path: Path, text: bytes) -> None:
-    """Make a file appear whole: written beside, flushed to the disk, renamed."""
-    beside = path.with_name(f"{path.name}.{time.time_ns()}.new")
-    with beside.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk. An error is the caller's: a failed flush must not be tried again."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

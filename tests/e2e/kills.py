@@ -8,7 +8,7 @@ import copy
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,9 +237,16 @@ class Trial:
     runs: int = 0
 
 
-def run_once(project: Path, sync: str, run_id: str, death: "Death | float | None" = None, environ: dict[str, str] | None = None) -> Any:
-    """One run to its end; how it ended, or None where it was killed."""
-    process = kills_driver.start(project, sync, run_id, death if isinstance(death, Death) else None, environ=environ)
+def run_once(
+    project: Path,
+    sync: str,
+    run_id: str,
+    death: "Death | float | None" = None,
+    environ: dict[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> Any:
+    """One run to its end; how it ended, or None where it was killed. `before` is called in its process first."""
+    process = kills_driver.start(project, sync, run_id, death if isinstance(death, Death) else None, environ=environ, before=before)
     if isinstance(death, float):
         process.join(death)
         process.kill()
