@@ -33,7 +33,7 @@ connections:
     integration_key: demo
     stack_id: stk_demo
     page_size: 7
-    concurrency: 2
+    concurrency: 1
     timeout_s: 10
     T_server_max_s: 0.1
   robostack:
@@ -42,7 +42,7 @@ connections:
     api_key: demo
     api_secret: demo
     app_uuid: 00000000-0000-4000-8000-000000000001
-    concurrency: 2
+    concurrency: 1
     timeout_s: 10
     T_server_max_s: 0.1
     streams:
