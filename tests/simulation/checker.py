@@ -1,0 +1,384 @@
+"""What must hold, judged at every request from outside: the platforms' true history, what reads showed, and the ledger's file.
+
+Shares no code with the engine. It knows a sync only as: match by e-mail (trimmed, lower case), bring over
+name and score.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tests.simulation.faults import Fault
+from tests.simulation.moments import START
+from tests.simulation.platforms import FIELDS, Event, Platform, Row
+from tests.simulation.scenario import Scenario
+from tests.simulation.sent import Sent
+
+Key = str
+MOST_SENDS = 3  # of one record's create in one run, where each may have taken effect
+MOST_REQUESTS = 600  # of one run
+
+
+class Violation(BaseException):
+    """An invariant that did not hold. The message begins with its name. No part of the engine can catch and forget it."""
+
+
+@dataclass
+class RunView:
+    """What one run has been shown and has done so far, seen from outside."""
+
+    number: int
+    approved: frozenset[Any] | None = None  # what a person approved; None: nothing
+    source_rows: dict[Any, Row] = field(default_factory=dict)
+    source_reads: int = 0
+    quiet_lie: bool = False  # a read of the source was lied to in a way that its answer alone does not give away
+    read_at_s: float | None = None  # when the source was first read
+    sink_rows: dict[Any, tuple[float, Row]] = field(default_factory=dict)  # id → as of when, as last shown
+    requests: int = 0
+    writes: int = 0
+    deleted: int = 0
+    creates: dict[Key, int] = field(default_factory=dict)
+    owned: frozenset[Any] = frozenset()
+    first_write_s: float | None = None
+
+
+def key_of(row: Row) -> Key | None:
+    """The match key of a source record."""
+    email = row.get("email")
+    return email.strip().lower() or None if isinstance(email, str) else None
+
+
+class Checker:
+    """Raises Violation at the moment at which something that must hold does not."""
+
+    def __init__(self, scenario: Scenario, source: Platform, sink: Platform, ledger: sqlite3.Connection) -> None:
+        self.scenario, self.source, self.sink, self._ledger = scenario, source, sink, ledger
+        self.ours: set[Any] = set()  # sink ids that we made
+        self.adopted: set[Any] = set()  # sink ids of records that a run ended knowing as its own
+        self.touched_by_others: set[Any] = set()
+        self.writers: dict[tuple[Any, str], tuple[str, float]] = {}  # who last changed a field of a sink record, and when
+        self.asked: dict[tuple[str, int, int], int] = {}  # sends of one intent that may have taken effect
+        self.doubtful: set[Key] = set()  # keys of creates whose answer did not come or did not tell
+        self.matched_then: dict[tuple[Any, str], Any] = {}  # what we last knew we had written: (id, field) → value
+        self.violation: str | None = None
+        self.run_of: dict[int, RunView] = {}  # by the number of the request
+        self._ever: set[Key | None] = set()  # keys that the source ever showed
+        sink.listeners.append(self._happened)
+
+    def knowledge(self) -> tuple[Any, ...]:
+        """What it has seen so far, to be given to the checker of another schedule that goes on from here."""
+        sets = (self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever)
+        return (*map(set, sets), dict(self.writers), dict(self.asked), dict(self.matched_then))
+
+    def take_over(self, knowledge: tuple[Any, ...]) -> None:
+        """Go on from what another checker had seen."""
+        sets = [set(one) for one in knowledge[:5]]
+        self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever = sets
+        self.writers, self.asked, self.matched_then = (dict(one) for one in knowledge[5:])
+
+    def violated(self, what: str) -> Violation:
+        """The violation to raise. The first one is kept, whatever becomes of it on its way up."""
+        self.violation = self.violation or what
+        return Violation(what)
+
+    # requests
+
+    def sending(self, run: RunView, changes: list[Sent], fault: Fault) -> None:
+        """A write is leaving the process."""
+        run.writes += 1
+        if run.first_write_s is None:
+            run.first_write_s = self.sink._time.elapsed_s
+        intents = self._intents()
+        used: set[int] = set()
+        for change in changes:
+            place = next((n for n, intent in enumerate(intents) if n not in used and _meant(intent, change)), None)
+            if place is None:
+                raise self.violated(f"I4 a {change.op} of {change.id or change.fields} left without a durable intent")
+            used.add(place)
+            intent = intents[place]
+            if run.approved is not None and _act(change, intent["key"]) not in run.approved:
+                raise self.violated(f"I17 a {change.op} of {intent['key']} was sent that nobody approved")
+            if change.op != "create":
+                continue
+            key = json.loads(intent["key"])[0]
+            if not (fault.answered and fault.effect == "none"):
+                mark = (intent["run_id"], intent["seq"], intent["attempt"])
+                self.asked[mark] = self.asked.get(mark, 0) + 1
+                if self.asked[mark] > 1:
+                    raise self.violated(f"I3 the create of {key!r} was sent again under the same intent although it may have been taken")
+                run.creates[key] = run.creates.get(key, 0) + 1
+                if run.creates[key] > MOST_SENDS:
+                    raise self.violated(f"I16 the create of {key!r} was sent {run.creates[key]} times in one run")
+            self._not_waiting(key)
+            if not fault.answered and fault.name != "":
+                self.doubtful.add(key)
+
+    def _not_waiting(self, key: Key) -> None:
+        """Nobody ever frees a quarantined create here, so none may be sent again, unless the record was there in between."""
+        for row in self._rows("SELECT key, settled_at FROM crossdock_writes WHERE state = 'quarantined' AND op = 'create'"):
+            if json.loads(row["key"])[0] != key:
+                continue
+            since_s = (datetime.fromisoformat(row["settled_at"]) - START).total_seconds()
+            there = any(
+                (held or {}).get("email") == key
+                for event in self.sink.history
+                if event.at_s >= since_s - 1e-3
+                for held in (event.before, event.after)
+            )
+            if not there and not any(held.get("email") == key for held in self.sink.as_of(since_s).values()):
+                raise self.violated(f"I3 the create of {key!r} waits for a person and was sent again")
+
+    def doubted(self, keys: list[Key]) -> None:
+        """These creates were meant or sent when the process ended."""
+        self.doubtful.update(keys)
+
+    def requested(self, run: RunView) -> None:
+        """Any request left the process."""
+        run.requests += 1
+        if run.requests > MOST_REQUESTS:
+            raise self.violated(f"I16 one run sent more than {MOST_REQUESTS} requests")
+
+    def shown(self, run: RunView, platform: Platform, rows: list[Row], as_of_s: float, lie: bool) -> None:
+        """A read was answered with these records."""
+        if platform is self.source:
+            if run.read_at_s is None:
+                run.read_at_s = platform._time.elapsed_s
+            run.source_reads += 1
+            run.quiet_lie = run.quiet_lie or lie
+            for row in rows:
+                run.source_rows[row[platform.id_field]] = row
+                self._ever.add(key_of(row))
+        else:
+            for row in rows:
+                run.sink_rows[row[platform.id_field]] = (as_of_s, row)
+
+    # what truly happened to the sink
+
+    def _happened(self, platform: Platform, event: Event) -> None:
+        if event.who == "other":
+            self.touched_by_others.add(event.id)
+            for name in FIELDS:
+                if (event.before or {}).get(name) != (event.after or {}).get(name):
+                    self.writers[event.id, name] = ("other", event.at_s)
+            return
+        run = self.run_of[event.request]
+        {"create": self._created, "update": self._updated, "delete": self._deleted}[event.op](run, event)
+
+    def _created(self, run: RunView, event: Event) -> None:
+        row = event.after or {}
+        key = row.get("email")
+        twins = [other for other, held in self.sink.rows.items() if other != event.id and held.get("email") == key]
+        mine = [other for other in twins if other in self.ours and self.writers.get((other, "email"), ("us", 0.0))[0] == "us"]
+        if mine:
+            raise self.violated(f"I1 {key!r} was made a second time: {mine[0]} and {event.id}")
+        known = [other for other in twins if other in run.sink_rows and run.sink_rows[other][1].get("email") == key]
+        if known and self.writers.get((known[0], "email"), ("", -1.0))[1] <= run.sink_rows[known[0]][0]:
+            raise self.violated(f"I1 {key!r} was made although the sink had shown {known[0]} with this key")
+        if self.scenario.spec.mode == "update":
+            raise self.violated(f"a create of {key!r} in mode update")
+        self.ours.add(event.id)
+        for name in FIELDS:
+            self.writers[event.id, name] = ("us", event.at_s)
+
+    def _updated(self, run: RunView, event: Event) -> None:
+        before, after = event.before or {}, event.after or {}
+        key = before.get("email")
+        if self.scenario.spec.mode == "insert":
+            raise self.violated(f"an update of {event.id} in mode insert")
+        desired = {key_of(row) for row in run.source_rows.values()} | self._ever
+        if event.id not in self.ours | self.adopted and key not in desired:
+            raise self.violated(f"I6 {event.id} ({key!r}) was updated and is not ours")
+        if run.source_reads and not run.source_rows:
+            raise self.violated(f"I15 {event.id} was updated from an empty source")
+        for name in FIELDS:
+            if before.get(name) == after.get(name):
+                continue
+            who, when_s = self.writers.get((event.id, name), ("", -1.0))
+            seen = run.sink_rows.get(event.id)
+            drift = self.scenario.spec.drift
+            visible = seen is not None and seen[0] >= when_s and seen[1].get(name) == before.get(name)
+            known = (event.id, name) in self.matched_then and self.matched_then[event.id, name] != before.get(name)
+            if who == "other" and visible and drift != "overwrite" and known:
+                raise self.violated(
+                    f"I8 the {name} of {event.id} that others set to {before.get(name)!r} was overwritten under drift: {drift}"
+                )
+            self.writers[event.id, name] = ("us", event.at_s)
+
+    def _deleted(self, run: RunView, event: Event) -> None:
+        before = event.before or {}
+        key = before.get("email")
+        spec = self.scenario.spec
+        if spec.mode != "mirror":
+            raise self.violated(f"I5 {event.id} was deleted in mode {spec.mode}")
+        if event.id not in self.ours | self.adopted:
+            raise self.violated(f"I6 {event.id} ({key!r}) was deleted and is not ours")
+        if not run.source_rows:
+            raise self.violated(f"I15 {event.id} was deleted although the source showed nothing")
+        start_s = run.read_at_s or 0.0
+        there = [row for row in self.source.as_of(start_s).values() if key_of(row) == key]
+        still = [row for row in self.source.rows.values() if key_of(row) == key]
+        if there and still and self.writers.get((event.id, "email"), ("us", 0.0))[0] == "us":
+            raise self.violated(f"I5 {event.id} ({key!r}) was deleted although the source had it all the time")
+        run.deleted += 1
+        if run.approved is None:
+            limit = spec.delete_settings
+            share = run.deleted / max(1, len(run.owned))
+            if run.deleted > limit.max_count or share > limit.max_share:
+                raise self.violated(f"I5 {run.deleted} of {len(run.owned)} owned records were deleted, beyond the limits")
+
+    # runs
+
+    def begin(self, number: int, approved: frozenset[Any] | None) -> RunView:
+        """A run begins."""
+        owned = {row["sink_id"] for row in self._rows("SELECT sink_id FROM crossdock_crosswalk WHERE sync = 'simulated'")}
+        view = RunView(number, approved, owned=frozenset(owned))
+        self.known(view)
+        return view
+
+    def ended(self, run: RunView, summary: Any) -> None:
+        """A run gave its summary."""
+        parts = ("created", "updated", "deleted", "unchanged", "skipped", "invalid", "rejected", "conflicts", "unknown", "quarantined")
+        total = sum(getattr(summary, name) for name in parts)
+        if (
+            summary.status in ("ok", "partial")
+            and self.scenario.spec.read.mode == "full"
+            and summary.complete
+            and not run.quiet_lie
+            and not self._moved_since(run)
+        ):
+            if summary.read != len(run.source_rows):
+                raise self.violated(f"I11 {summary.read} records are said to be read, the source showed {len(run.source_rows)}")
+            planned_deletes = total - summary.read
+            if planned_deletes < summary.deleted:
+                raise self.violated(
+                    f"I11 the outcomes of {total} records do not add up to {summary.read} read and {summary.deleted} deleted"
+                )
+        self._observed(run)
+        self.known(run)
+
+    def _moved_since(self, run: RunView) -> bool:
+        """Whether the source changed since the run read it first."""
+        return any(event.at_s >= (run.read_at_s or 0.0) for event in self.source.history)
+
+    def known(self, run: RunView) -> None:
+        """Whatever the crosswalk holds now is known to be ours."""
+        ids: set[Any] = set()
+        for row in self._rows("SELECT key, sink_id, applied FROM crossdock_crosswalk WHERE sync = 'simulated'"):
+            sink_id = json.loads(row["sink_id"])
+            ids.add(sink_id)
+            for name, value in json.loads(row["applied"] or "{}").items():
+                self.matched_then[sink_id, name] = value
+        for sink_id in ids:
+            history = [event for event in self.sink.history if event.id == sink_id]
+            if history and any((event.after or {}).get("email") in self._ever for event in history):
+                self.adopted.add(sink_id)
+
+    def _observed(self, run: RunView) -> None:
+        """I2: what the ledger calls confirmed was at some time so in the sink."""
+        for row in self._rows("SELECT * FROM crossdock_writes WHERE sync = 'simulated' AND state = 'confirmed'"):
+            sink_id = json.loads(row["sink_id"]) if row["sink_id"] else None
+            key = json.loads(row["key"])[0]
+            events = [event for event in self.sink.history if event.id == sink_id]
+            if row["op"] == "create" and not any((event.after or {}).get("email") == key for event in events):
+                raise self.violated(f"I2 the create of {key!r} is confirmed as {sink_id}, which never had this key")
+            if row["op"] == "delete" and not any(event.after is None for event in events):
+                raise self.violated(f"I2 the delete of {sink_id} ({key!r}) is confirmed, and it was never gone")
+            if row["op"] == "update":
+                wanted = json.loads(row["after"] or "{}")
+                if not any(all((event.after or {}).get(name) == value for name, value in wanted.items()) for event in events):
+                    raise self.violated(f"I2 the update of {sink_id} to {wanted} is confirmed, and it never was so")
+
+    # at the end
+
+    def settled(self, summary: Any) -> None:
+        """After clean runs: nothing is lost, nothing stands twice, and what waits for a person says why."""
+        spec = self.scenario.spec
+        failures = {(row["key"], row["outcome"]): row for row in self._rows("SELECT * FROM crossdock_failures WHERE sync = 'simulated'")}
+        waiting: dict[Key | None, str] = {}
+        for (key, outcome), row in failures.items():
+            name = json.loads(key)[0] if key else None
+            if not row["reason"]:
+                raise self.violated(f"{name!r} is {outcome} without a reason")
+            if outcome == "quarantined":
+                waiting[name] = outcome
+                gone = any(event.op == "delete" and (event.before or {}).get("email") == name for event in self.sink.history)
+                if name not in self.doubtful and not gone:
+                    raise self.violated(f"{name!r} is quarantined although no create of it was ever in doubt")
+        keys = [key_of(row) for row in self.source.rows.values()]
+        for source_id, row in self.source.rows.items():
+            key = key_of(row)
+            if key is None or keys.count(key) > 1 or key in waiting:
+                continue
+            if spec.mode == "insert" and len({key_of(row) for row in self._versions(source_id)}) > 1:
+                continue  # its key changed: it is the record that was inserted before, and that is left as it is
+            self._delivered(key, row)
+        keys += self._keys_of_invalid()
+        if spec.mode == "mirror" and summary.status in ("ok", "partial"):
+            for sink_id in self.ours & self.sink.rows.keys():
+                key = self.sink.rows[sink_id].get("email")
+                if key not in keys and sink_id not in self.touched_by_others and key not in waiting:
+                    raise self.violated(f"lost: {sink_id} ({key!r}) is not at the source any more and still in the sink")
+
+    def _touched(self, key: Key) -> bool:
+        """Whether others ever did something to a sink record with this key."""
+        rows = [(event, row) for event in self.sink.history for row in (event.before, event.after) if row]
+        return any(row.get("email") == key and event.who == "other" and event.at_s > 0 for event, row in rows)
+
+    def _keys_of_invalid(self) -> list[Key | None]:
+        """The keys that source records had which are now without one: still there, so never deleted."""
+        blank = {source_id for source_id, row in self.source.rows.items() if key_of(row) is None}
+        return [key_of(row) for source_id in blank for row in self._versions(source_id)]
+
+    def _versions(self, source_id: Any) -> list[Row]:
+        return [row for event in self.source.history if event.id == source_id for row in (event.before, event.after) if row]
+
+    def _delivered(self, key: Key, row: Row) -> None:
+        spec = self.scenario.spec
+        if spec.read.mode == "incremental" and self._touched(key):
+            return  # an increment does not look at what the source did not change
+        found = {sink_id: held for sink_id, held in self.sink.rows.items() if held.get("email") == key}
+        if len(found) > 1:
+            return  # others made a twin: a conflict for a person (what we make twice is caught when it happens)
+        if not found:
+            if spec.mode != "update":
+                raise self.violated(f"lost: {key!r} is at the source and not in the sink")
+            return
+        ((sink_id, held),) = found.items()
+        if spec.mode == "insert":
+            return
+        for name in ("name", "score"):
+            if held.get(name) == row.get(name):
+                continue
+            who = self.writers.get((sink_id, name), ("", 0.0))[0]
+            if spec.drift != "overwrite" and (who == "other" or sink_id in self.touched_by_others):
+                continue
+            raise self.violated(f"lost: {name} of {key!r} is {held.get(name)!r} in the sink and {row.get(name)!r} at the source")
+
+    # the ledger's file, read as anybody could
+
+    def _rows(self, sql: str) -> list[dict[str, Any]]:
+        cursor = self._ledger.execute(sql)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _intents(self) -> list[dict[str, Any]]:
+        return self._rows("SELECT run_id, seq, attempt, op, key, sink_id, after FROM crossdock_writes WHERE state = 'in_flight'")
+
+    def in_flight_creates(self) -> list[Key]:
+        """The keys of creates that the ledger holds as under way."""
+        return [json.loads(row["key"])[0] for row in self._intents() if row["op"] == "create"]
+
+
+def _meant(intent: dict[str, Any], change: Sent) -> bool:
+    if intent["op"] != change.op:
+        return False
+    if change.op == "create":
+        return bool(json.loads(intent["after"]) == change.fields)
+    same = json.loads(intent["sink_id"]) == change.id
+    return same and (change.op == "delete" or json.loads(intent["after"]) == change.fields)
+
+
+def _act(change: Sent, key: str) -> tuple[Any, ...]:
+    return change.op, key, change.id, json.dumps(change.fields, sort_keys=True)

@@ -1,0 +1,71 @@
+"""The third party: people and programs that change both platforms whenever they like."""
+
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.scenario import KEYS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+NAMES = ("Ada", "Zoë", None)
+
+
+def email(number: int) -> str:
+    """The e-mail address of that number."""
+    return f"k{number}@example.com"
+
+
+def record(rng: Any, number: int) -> dict[str, Any]:
+    """A record with this key."""
+    return {"email": email(number), "name": rng.choice(NAMES), "score": rng.randrange(2)}
+
+
+def act(world: "World") -> None:
+    """One thing somebody else does, at the sink or at the source."""
+    (at_sink if world.rng.random() < 0.6 else at_source)(world)
+
+
+def at_source(world: "World") -> None:
+    """Records are edited, made, removed, and now and then get another key."""
+    rng, source = world.rng, world.source
+    ids = list(source.rows)
+    way = rng.choices(("edit", "add", "remove", "move", "blank"), (5, 3, 2, 1, 0.3))[0]
+    free = [n for n in range(KEYS) if email(n) not in {row.get("email") for row in source.rows.values()}]
+    if way == "add" or not ids:
+        if free:
+            source.add(record(rng, rng.choice(free)))
+            world.tell("others add a record at the source")
+        return
+    key = rng.choice(ids)
+    if way == "edit":
+        source.edit(key, {"name": rng.choice(NAMES), "score": rng.randrange(2)})
+    elif way == "remove":
+        source.remove(key)
+    elif way == "blank":
+        source.edit(key, {"email": None})
+    elif free:
+        source.edit(key, {"email": email(rng.choice(free))})
+    world.tell(f"others {way} {key} at the source")
+
+
+def at_sink(world: "World") -> None:
+    """Records are edited, removed, made (also with keys that the sync knows), and made again."""
+    rng, sink = world.rng, world.sink
+    ids = list(sink.rows)
+    way = rng.choices(("edit", "remove", "add", "again"), (5, 2, 2, 1))[0]
+    held = {row.get("email") for row in sink.rows.values()}
+    if way == "add" or not ids:
+        free = [n for n in range(KEYS) if email(n) not in held]
+        if free:
+            sink.add(record(rng, rng.choice(free)))
+            world.tell("others add a record at the sink")
+        return
+    key = rng.choice(ids)
+    values = sink.rows[key]
+    if way == "edit":
+        sink.edit(key, {rng.choice(("name", "score")): rng.choice((7, 8))})
+    else:
+        sink.remove(key)
+        if way == "again":
+            sink.add({name: values.get(name) for name in ("email", "name", "score")})
+    world.tell(f"others {way} {key} at the sink")

@@ -1,0 +1,78 @@
+"""Two processes at once: threads of which exactly one runs, the seed deciding at every port call who goes on."""
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SWITCH_SHARE = 0.15  # of the port calls after which the other one goes on
+
+
+class Baton:
+    """Held by one thread at a time. `turn` may hand it on; a thread that ends gives it back for good."""
+
+    def __init__(self, rng: object) -> None:
+        self._rng = rng
+        self._changed = threading.Condition()
+        self._holder: int | None = None
+        self._alive: list[int] = []
+
+    def join(self, names: list[int]) -> None:
+        """These will take part; the first begins."""
+        self._alive, self._holder = list(names), names[0]
+
+    def begin(self, name: int) -> None:
+        """Wait for the first turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._holder == name)
+
+    def turn(self, name: int) -> None:
+        """A port call of this one: perhaps another goes on first."""
+        with self._changed:
+            others = [one for one in self._alive if one != name]
+            if others and self._rng.random() < SWITCH_SHARE:  # type: ignore[attr-defined]
+                self._holder = others[0]
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._holder == name)
+
+    def end(self, name: int) -> None:
+        """This one is over."""
+        with self._changed:
+            self._alive.remove(name)
+            self._holder = self._alive[0] if self._alive else None
+            self._changed.notify_all()
+
+
+def together(world: "World") -> None:
+    """Two runs of one sync at the same time, either of which may be killed. Raises what the first failing one raised."""
+    from tests.simulation.world import Process
+
+    baton = Baton(world.rng)
+    names = [0, 1]
+    baton.join(names)
+    failures: list[BaseException] = []
+    crash = (world.scenario.crash_step, None)
+    processes = [Process(world, f"w{name}", crash[name], name) for name in names]
+    for name, process in zip(names, processes, strict=True):
+        process.turn = lambda name=name: baton.turn(name)  # type: ignore[misc]
+
+    def work(name: int) -> None:
+        baton.begin(name)
+        try:
+            for _ in range(world.scenario.faulty_runs):
+                processes[name].run()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            baton.end(name)
+
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for process in processes:
+        process.end()
+    if failures:
+        raise failures[0]

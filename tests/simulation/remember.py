@@ -1,0 +1,140 @@
+"""Answers of the pure columnar middle, computed once per row: what makes thousands of schedules a minute possible.
+
+Mapping, comparing and hashing are DuckDB queries over the rows of one batch, each output row a function of
+its input row alone. A schedule asks the same few hundred rows over and over, so each is answered by the real
+query once per process. Nothing of the engine's decisions is replaced; `whole` schedules run without this.
+"""
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines import desired, duck, mapping
+
+Row = tuple[Any, ...]
+_PLACE = "p"  # the column by which a query knows where in its batch a row stands
+
+_real_query, _real_session = duck.query, duck.session
+_real_bind, _real_compile = mapping.bind, desired.compile_mapping
+
+_real_hash = hashlib.pbkdf2_hmac
+_slow_hash = functools.cache(_real_hash)  # of a connection's credential, 3 ms
+
+_rows: dict[Any, dict[Row, Row | None]] = {}
+_schemas: dict[Any, pa.Schema] = {}
+_whole: dict[Any, pa.Table] = {}
+_programs: dict[Any, Any] = {}
+_sessions: dict[bool, tuple[Any, duckdb.DuckDBPyConnection]] = {}
+
+
+def query(connection: duckdb.DuckDBPyConnection, sql: str, **inputs: duck.Rows) -> pa.Table:
+    """As `duck.query`; every row that was asked before is answered from memory, wherever in its batch it stood then."""
+    tables = {name: _table(rows) for name, rows in inputs.items()}
+    counts = {table.num_rows for table in tables.values()}
+    if len(counts) != 1 or "GROUP BY" in sql:
+        return _real_query(connection, sql, **tables)
+    kind = (sql, tuple((name, *map(str, table.schema.types)) for name, table in tables.items()))
+    words = _words(sql)
+    used = [table.column(name) for table in tables.values() for name in table.column_names if name in words and name != _PLACE]
+    places = next((table.column(_PLACE).to_pylist() for table in tables.values() if _PLACE in table.column_names), [0] * max(counts))
+    asked: list[Row] = list(zip(*map(_values, used), strict=True)) if used else [()] * max(counts)
+    together = (kind, tuple(asked), tuple(places))
+    if together in _whole:
+        return _whole[together]
+    known = _rows.setdefault(kind, {})
+    first = {row: number for number, row in reversed(list(enumerate(asked))) if row not in known}
+    if first or kind not in _schemas:
+        part = {name: table.take(pa.array(first.values(), pa.int64())) for name, table in tables.items()}
+        _learn(known, kind, list(first), [places[number] for number in first.values()], _real_query(connection, sql, **part))
+    schema = _schemas[kind]
+    moving = [name in (_PLACE, "seq") for name in schema.names]
+    found = [
+        tuple(value + place if moves else value for value, moves in zip(answer, moving, strict=True))
+        for row, place in zip(asked, places, strict=True)
+        if (answer := known[row]) is not None
+    ]
+    columns = list(zip(*found, strict=True)) or [()] * len(schema)
+    made = pa.Table.from_arrays([pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    _whole[together] = made
+    return made
+
+
+def _learn(known: dict[Row, Row | None], kind: Any, wanted: list[Row], places: list[int], answer: pa.Table) -> None:
+    """Keep each answered row, what it says of its place counted from there; None: it was filtered out."""
+    _schemas[kind] = answer.schema
+    numbered = [name in (_PLACE, "seq") for name in answer.schema.names]
+    given = list(zip(*[column.to_pylist() for column in answer.columns], strict=True))
+    if len(given) != len(wanted):
+        by_place = {row[numbered.index(True)]: row for row in given}
+        given = [by_place.get(place) for place in places]  # type: ignore[misc]
+    for row, place, found in zip(wanted, places, given, strict=True):
+        known[row] = (
+            None if found is None else tuple(value - place if moves else value for value, moves in zip(found, numbered, strict=True))
+        )
+
+
+@contextmanager
+def session(*, separately: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `duck.session`; one database of each kind serves the whole process."""
+    if separately not in _sessions:
+        duck._LOCKED["threads"] = "1"
+        opened = _real_session(separately=separately)
+        _sessions[separately] = (opened, opened.__enter__())
+        del duck._LOCKED["threads"]
+    yield _sessions[separately][1]
+
+
+def compile_mapping(spec: Any, source_schema: pa.Schema, id_field: str, **facts: Any) -> Any:
+    """As `mapping_compile.compile_mapping`, once for each mapping and schema."""
+    key = (spec.model_dump_json(), _spelt(source_schema), id_field, repr(sorted((name, sorted(v or ())) for name, v in facts.items())))
+    if key not in _programs:
+        _programs[key] = _real_compile(spec, source_schema, id_field, **facts)
+    return replace(_programs[key])
+
+
+def bind(connection: Any, compiled: Any, schema: pa.Schema, answers: Any) -> Any:
+    """As `mapping_compile.bind`, once for each mapping and schema."""
+    key = (compiled.spec.model_dump_json(), compiled.sink_fields, _spelt(schema), tuple(sorted(answers.items())))
+    if key not in _programs:
+        _programs[key] = _real_bind(connection, compiled, schema, answers)
+    return _programs[key]
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """The engine computes with memory while the block lasts."""
+    duck.query, duck.session, mapping.bind, desired.compile_mapping = query, session, bind, compile_mapping  # type: ignore[assignment]
+    hashlib.pbkdf2_hmac = _slow_hash
+    try:
+        yield
+    finally:
+        duck.query, duck.session, mapping.bind, desired.compile_mapping = _real_query, _real_session, _real_bind, _real_compile
+        hashlib.pbkdf2_hmac = _real_hash
+
+
+@functools.cache
+def _words(sql: str) -> frozenset[str]:
+    """The columns that a query may mean."""
+    return frozenset(re.findall(r"\w+", sql))
+
+
+def _table(rows: duck.Rows) -> pa.Table:
+    if isinstance(rows, pa.RecordBatchReader):
+        return rows.read_all()
+    return pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    values = column.to_pylist()
+    return [tuple(value) for value in values] if any(isinstance(value, list) for value in values) else values
+
+
+def _spelt(schema: pa.Schema) -> tuple[Any, ...]:
+    return tuple((field.name, str(field.type), repr(field.metadata)) for field in schema)
