@@ -49,7 +49,7 @@ class Wire:
     def within(self, duration_s: float, *, write: bool = False) -> Iterator[None]:
         """Whatever this thread sends and reads in the block ends with a timeout after `duration_s` in all.
 
-        A `write` starts only while it is permitted (`connectors.permission`): that is asked right before its first byte.
+        A `write` is sent only while it is permitted (`connectors.permission`): that is asked right before each part of it.
         """
         self._deadline.at_s = self._clock.monotonic() + duration_s
         self._deadline.asks = write
@@ -60,11 +60,9 @@ class Wire:
             self._deadline.asks = False
 
     def _start(self) -> None:
-        """Right before bytes are sent. Raises httpcore.WriteTimeout where a write may not begin any more."""
-        if getattr(self._deadline, "asks", False):
-            if not may_write():
-                raise httpcore.WriteTimeout("the right to write was lost before the first byte was sent")
-            self._deadline.asks = False
+        """Right before bytes are sent. Raises httpcore.WriteTimeout where a write may not go on any more."""
+        if getattr(self._deadline, "asks", False) and not may_write():
+            raise httpcore.WriteTimeout("the right to write was lost before the whole request was sent")
 
     def _left(self, wanted_s: float | None) -> float | None:
         """The time a single read or write may take; below zero when the exchange is over its time."""

@@ -22,11 +22,12 @@ _OPTIONS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c sh
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server. `binaries` is the folder of its programs, `account` who it runs as (None: as we do)."""
+    """A running server. `binaries` is the folder of its programs, `account` who it runs as (None: as we do), `folder` its database."""
 
     binaries: Path
     account: str | None
     port: int
+    folder: Path
 
     def url(self, database: str) -> str:
         """The address of a database, as libpq and SQLAlchemy take it."""
@@ -37,6 +38,12 @@ class PostgresServer:
         host = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "crossdock"]
         subprocess.run([self.binaries / "createdb", *host, database], check=True, capture_output=True, timeout=60)
         return self.url(database)
+
+    def restart(self) -> None:
+        """Stop it, breaking every connection, and start it again as it was."""
+        _run(
+            self.account, self.binaries / "pg_ctl", "-D", self.folder, "-m", "fast", "-w", "-t", "60", "-l", self.folder / "log", "restart"
+        )
 
 
 def find_binaries() -> Path | None:
@@ -89,7 +96,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             shutil.chown(folder, account)
         _run(account, binaries / "initdb", "-D", folder, "-U", "crossdock", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         for last in (False, False, True):  # another process may take the port first
-            server = PostgresServer(binaries, account, _free_port())
+            server = PostgresServer(binaries, account, _free_port(), folder)
             options = f"{_OPTIONS} -c listen_addresses=127.0.0.1 -c port={server.port} -c unix_socket_directories={home}"
             try:
                 _run(account, binaries / "pg_ctl", "-D", folder, "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")

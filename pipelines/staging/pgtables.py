@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
+
+from connectors.errors import RetryableError
 
 SCHEMA = "crossdock_staging"
 
@@ -33,9 +36,21 @@ def libpq_url(url: str) -> str:
 
 
 @contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Raise RetryableError where the database goes away inside the block. What it says may quote records, so it is left out."""
+    try:
+        yield
+    except (adbc.OperationalError, OSError) as error:
+        place = urlsplit(url)
+        where = f"{place.hostname or 'localhost'}:{place.port or 5432}{place.path}"
+        why = f"({type(error).__name__}); run again when it is back: what was being read is read anew"
+        raise RetryableError(f"staging's database at {where} is out of reach {why}") from error
+
+
+@contextmanager
 def transaction(url: str) -> Iterator[Cursor]:
-    """A cursor whose work is committed at the end, or undone when the block raises."""
-    with adbc.connect(url) as connection:
+    """A cursor whose work is committed at the end, or undone when the block raises. Raises RetryableError where the database goes away."""
+    with reached(url), adbc.connect(url) as connection:
         with connection.cursor() as cursor:
             yield cursor
         connection.commit()

@@ -8,7 +8,7 @@ says. All of a batch is written in one transaction, so a killed writer leaves no
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.arrow_lists import from_numpy
+from connectors.errors import RetryableError
 from connectors.jsontext import dumps
 from pipelines.staging import ROW_GROUP, Batch, Dataset, StagingError
 from pipelines.staging.chunks import Chunks
 from pipelines.staging.manifest import note_bytes, note_value, schema_bytes, schema_value
 from pipelines.staging.pgpart import PostgresPart
-from pipelines.staging.pgtables import SCHEMA, Cursor, create_tables, libpq_url, part_table, rows, transaction
+from pipelines.staging.pgtables import SCHEMA, Cursor, create_tables, libpq_url, part_table, reached, rows, transaction
 from pipelines.staging.pgtext import decoded_text, encoded_text
 
 _POSITIONS = 50_000  # asked for in one query
@@ -136,7 +137,7 @@ class PostgresWriter:
     """One batch on its way, in an open transaction that is undone unless it is committed."""
 
     def __init__(self, url: str, dataset: Dataset) -> None:
-        self._dataset = dataset
+        self._url, self._dataset = url, dataset
         self._chunks = Chunks()
         self._parts: list[PostgresPart] = []
         with transaction(url) as cursor:  # seen by others at once, so that two writers differ
@@ -148,15 +149,21 @@ class PostgresWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._open.__exit__(_Discarded, _Discarded(), None)
+        with suppress(RetryableError):  # the database went away, and the transaction with it
+            self._open.__exit__(_Discarded, _Discarded(), None)
 
     def write(self, records: pa.RecordBatch) -> None:
         """Append rows; a full row group is copied into the part's table."""
-        for piece in self._chunks.add(records):
-            self._put(piece)
+        with reached(self._url):
+            for piece in self._chunks.add(records):
+                self._put(piece)
 
     def commit(self, note: Mapping[str, Any]) -> Batch:
         """Write the manifest and commit the transaction."""
+        with reached(self._url):
+            return self._commit(note)
+
+    def _commit(self, note: Mapping[str, Any]) -> Batch:
         for piece in self._chunks.rest():
             self._put(piece)
         count = sum(part.count for part in self._parts)

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e import kills_driver
 from tests.e2e.kills import SCENARIOS, Bench, Platforms, platforms, run_once
 from tests.e2e.kills_points import Death
-from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 LATER_S = 3600  # longer than any lease
 
@@ -58,7 +58,7 @@ def _woken(process: BaseProcess, project: Path, run_id: str) -> Any:
     return kills_driver.ending(project, run_id)
 
 
-@pytest.mark.parametrize("point", ["before PUT", "PUT answered, nothing read", "after ledger settle", "before commit of seen"])
+@pytest.mark.parametrize("point", ["before PUT", "headers of PUT sent", "PUT answered, nothing read", "before commit of seen"])
 def test_a_run_that_stood_still_longer_than_its_lease_sends_nothing_more(bench: Bench, point: str) -> None:
     project, one, two = _hosts(bench)
     stopped = _stand_still(project, "stopped", Death(point, 2 if point == "before commit of seen" else 1, signal.SIGSTOP), one)
@@ -97,3 +97,25 @@ def _check_not_settled(bench: Bench) -> None:
     with closing(psycopg2.connect(bench.environ["CROSSDOCK_LEDGER"])) as ledger, ledger.cursor() as cursor:
         cursor.execute("SELECT key, reason FROM crossdock_failures")
         assert cursor.fetchall() == []
+
+
+@pytest.mark.parametrize("point", ["before commit of plan", "after ledger intend", "before ledger put_matches"])
+def test_a_restart_of_the_database_under_a_run_costs_nothing(
+    bench: Bench,
+    postgres_server: PostgresServer,  # noqa: F811
+    point: str,
+) -> None:
+    project, home, _ = _hosts(bench)
+    environ = {**home, "CROSSDOCK_STAGING": bench.environ["CROSSDOCK_LEDGER"]}
+    stopped = _stand_still(project, "stopped", Death(point, 1, signal.SIGSTOP), environ)
+    try:
+        postgres_server.restart()
+    finally:
+        woken = _woken(stopped, project, "stopped")
+    assert "unexpected" not in woken, woken
+    assert "summary" in woken or "run again" in woken["error"], woken
+    (project / "clock_shift").write_text(str(LATER_S))  # the lease of a run that could not give it back
+    finished = run_once(project, "first", "finish", environ=environ)
+    assert finished["summary"]["status"] == "ok", finished
+    assert _emails(bench) == sorted(bench.wanted)
+    assert run_once(project, "first", "rest", environ=environ)["summary"]["requests"]["sink"]["write"] == 0
