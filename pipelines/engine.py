@@ -5,15 +5,15 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 from connectors.base import Clock, Completeness, ReadRequest, Rng, Since, Sink, Source
 from connectors.errors import ConfigError
 from connectors.settings import ConnectionSettings
 from pipelines.checkpoint import finished
 from pipelines.extract import extract
+from pipelines.lag import lagged
 from pipelines.ledger import Ledger
-from pipelines.spec import SyncSpec, duration
+from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
 
 Progress = Callable[[str, int], None]
@@ -136,16 +136,3 @@ def unbroken(staged: list[Batch]) -> bool:
         if batch.note.get("after", batch.id) not in there:
             return False
     return False
-
-
-def lagged(cursor: str | int | float, lag: str) -> str | int | float:
-    """The cursor moved back by the lag. Only a time with an offset can be; anything else stays as it is."""
-    back = duration(lag)
-    if not back or not isinstance(cursor, str):
-        return cursor
-    try:
-        moment = datetime.fromisoformat(cursor)
-    except ValueError:
-        return cursor
-    text = (moment - back).isoformat()
-    return text.replace("+00:00", "Z") if cursor.endswith("Z") else text
