@@ -49,7 +49,10 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, **inputs: duck.Rows) 
     if together in _whole:
         return _whole[together]
     known = _rows.setdefault(kind, {})
-    first = {row: number for number, row in reversed(list(enumerate(asked))) if row not in known}
+    first: dict[Row, int] = {}
+    for number, row in enumerate(asked):  # in the order of their places, as every answer is
+        if row not in known:
+            first.setdefault(row, number)
     if first or kind not in _schemas:
         part = {name: table.take(pa.array(first.values(), pa.int64())) for name, table in tables.items()}
         _learn(known, kind, list(first), [places[number] for number in first.values()], _real_query(connection, sql, **part))
