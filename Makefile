@@ -1,7 +1,7 @@
 # Everything a newcomer types. Needs Python 3.11 or newer and make; the first run needs a network, later ones do not.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sync dev dagster-home test lint format bench lock clean
+.PHONY: help setup sync dev dagster-home test lint format tables bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,6 +63,9 @@ lint: $(STAMP) ## style, types and import rules
 format: $(STAMP) ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+tables: $(STAMP) ## rewrite connectors/OPERATIONS.md from what the connectors declare
+	@$(BIN)/python -m pipelines.operations > connectors/OPERATIONS.md.new && mv connectors/OPERATIONS.md.new connectors/OPERATIONS.md
 
 bench: $(BENCH_STAMP) ## measure extraction and diffing against named peers (takes minutes)
 	@for script in bench/extract.py bench/diff.py; do \

@@ -32,7 +32,9 @@ class Operation:
     """One documented endpoint, as `crossdock call` and the generated tables list it.
 
     `name` is also the name of the client's method. `evidence` is the document's own sentence.
-    `dangerous` operations are called only after a confirmation.
+    `dangerous` operations are called only after a confirmation. `sources` names the streams whose reads
+    use it, and `sinks` the changes that do, as `stream:op`; a stream in braces stands for every one that the platform
+    holds under a name of its own. To write a stream, its own reads may be used as well without being named here.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Operation:
     summary: str
     evidence: str
     dangerous: bool = False
+    sources: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

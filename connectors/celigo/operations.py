@@ -10,6 +10,7 @@ LIST = Operation(
     "Every stack of the account, all pages",
     "Returns a list of stacks configured in the account (server stacks and lambda stacks). "
     'When more pages remain, includes a <...>; rel="next" entry; absent on the final page.',
+    sources=("stacks", "dependencies"),
 )
 CREATE = Operation(
     "create_stack",
@@ -19,8 +20,17 @@ CREATE = Operation(
     "A new server or lambda stack",
     "Creates a new stack. For type=server, provide server.hostURI (and optional server.ipRanges). "
     "For type=lambda, provide AWS credentials and function details under lambda.",
+    sinks=("stacks:create",),
 )
-GET = Operation("get_stack_by_id", "GET", "/v1/stacks/{_id}", Delivery.READ, "One stack, whole", "Returns a single stack by id.")
+GET = Operation(
+    "get_stack_by_id",
+    "GET",
+    "/v1/stacks/{_id}",
+    Delivery.READ,
+    "One stack, whole",
+    "Returns a single stack by id.",
+    sources=("stacks",),
+)
 UPDATE = Operation(
     "update_stack",
     "PUT",
@@ -30,6 +40,7 @@ UPDATE = Operation(
     "Updates a stack by id. You can update name, framework, and the config object for the active type. "
     "Secrets are write-only: provide a new secret value in the request to replace it; responses return masked values.",
     dangerous=True,
+    sinks=("stacks:update",),
 )
 DELETE = Operation(
     "delete_stack",
@@ -39,6 +50,7 @@ DELETE = Operation(
     "Put a stack into the recycle bin, whoever uses it",
     "Deletes a stack. The stack is soft-deleted and retained in the recycle bin for 30 days before permanent removal.",
     dangerous=True,
+    sinks=("stacks:delete",),
 )
 READ_TOKEN = Operation(
     "get_stack_system_token",
@@ -67,6 +79,8 @@ DEPENDENCIES = Operation(
     "What uses a stack; nothing for a stack that does not exist, too",
     "Returns the set of resources that depend on the specified resource. An empty object {} means no other resources depend on "
     "the target. This is also returned for a well-formatted but nonexistent id.",
+    sources=("dependencies",),
+    sinks=("stacks:delete",),
 )
 
 OPERATIONS = (LIST, CREATE, GET, UPDATE, DELETE, READ_TOKEN, ROTATE_TOKEN, DEPENDENCIES)

@@ -12,6 +12,7 @@ FIND = Operation(
     "The records that match a selection, or all of them",
     "You can fetch any records from a resource from your application or an application that you have access to. "
     "It will then apply any filters that are sent in the request body.",
+    sources=("{resource}",),
 )
 CREATE = Operation(
     "create_records",
@@ -20,6 +21,7 @@ CREATE = Operation(
     Delivery.E2,
     "One new record, or several in one call",
     "You can create records in a resource from your application or an application that you have access to. (Insert multiple records)",
+    sinks=("{resource}:create",),
 )
 UPDATE = Operation(
     "update_records",
@@ -29,6 +31,7 @@ UPDATE = Operation(
     "Change some fields of the record that a selection by its key matches",
     "You can update records in a resource from your application or an application that you have access to. (Update Single Record)",
     dangerous=True,
+    sinks=("{resource}:update",),
 )
 DELETE = Operation(
     "delete_records",
@@ -38,6 +41,7 @@ DELETE = Operation(
     "Remove the record that a selection by its key matches",
     "You can delete records in a resource from your application or an application that you have access to. (Delete Single Record)",
     dangerous=True,
+    sinks=("{resource}:delete",),
 )
 AGGREGATE = Operation(
     "aggregate_records",

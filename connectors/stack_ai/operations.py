@@ -13,6 +13,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "The types of connections that can be made",
         "Returns a list of available connection types with their configuration parameters.",
+        sources=("available_connections",),
     ),
     Operation(
         "list_connections",
@@ -21,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "One page of the connections",
         "List all available connections for the user in his current organization.",
+        sources=("connections", "resources", "rbac", "health"),
     ),
     Operation(
         "create_connection",
@@ -29,8 +31,18 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E2,
         "A new connection",
         "Create a new connection. The connection will be created in the user's current organization.",
+        sinks=("connections:create",),
     ),
-    Operation("get_connection", "GET", _ONE, Delivery.READ, "One connection by its id", "Get Connection By Id"),
+    Operation(
+        "get_connection",
+        "GET",
+        _ONE,
+        Delivery.READ,
+        "One connection by its id",
+        "Get Connection By Id",
+        sources=("rbac",),
+        sinks=("connections:update",),
+    ),
     Operation(
         "update_connection",
         "PUT",
@@ -39,8 +51,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "Replace a connection, its secrets included",
         "Update the connection with the given id.",
         dangerous=True,
+        sinks=("connections:update",),
     ),
-    Operation("delete_connection", "DELETE", _ONE, Delivery.E1, "Remove a connection", "Delete a connection given its ID.", dangerous=True),
+    Operation(
+        "delete_connection",
+        "DELETE",
+        _ONE,
+        Delivery.E1,
+        "Remove a connection",
+        "Delete a connection given its ID.",
+        dangerous=True,
+        sinks=("connections:delete",),
+    ),
     Operation(
         "patch_connection",
         "PATCH",
@@ -48,6 +70,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E1,
         "Rename a connection",
         "Patch a connection to update specific fields like name.",
+        sinks=("connections:update",),
     ),
     Operation(
         "get_connection_health",
@@ -56,6 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "Whether a connection works",
         "Check the health of a connection.",
+        sources=("health",),
     ),
     Operation(
         "start_oauth",
@@ -100,6 +124,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "If no resource_id is provided, it will return the list of resources at the root of the connection. "
         "If a resource_id is provided, it will return the children of that resource. "
         "If the resource_id corresponds to a file, an empty list will be returned.",
+        sources=("resources",),
     ),
     Operation(
         "search_resources",
@@ -116,6 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "One page of the connections, sorted and filtered",
         "List all available connections for the user in his current organization. Supports dynamic field__operator filters.",
+        sources=("connections", "resources", "rbac", "health"),
     ),
     Operation(
         "get_connection_rbac",
@@ -124,6 +150,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "Who may use a connection",
         "Get the RBA info for a connection.",
+        sources=("rbac",),
     ),
     Operation(
         "update_connection_rbac",
@@ -132,6 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E1,
         "Give a subject a role on a connection",
         "Update the RBAC info for a connection.",
+        sinks=("rbac:create", "rbac:update"),
     ),
     Operation(
         "delete_connection_rbac",
@@ -141,6 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Take a subject's role on a connection away",
         "Delete RBA info for the connection.",
         dangerous=True,
+        sinks=("rbac:delete",),
     ),
     Operation(
         "update_connection_organization_role",
@@ -149,6 +178,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E1,
         "The role of everyone in the organization; null takes it away",
         "Organization-level role for the connection. Set to null to remove org-level access.",
+        sinks=("rbac:create", "rbac:update", "rbac:delete"),
     ),
 )
 

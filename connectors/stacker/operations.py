@@ -20,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "The accounts that the key sees",
         "Returns a list of accounts accessible by the authenticated integration key. Does not require the X-Account-Id header.",
+        sources=("accounts",),
     ),
     Operation(
         "list_objects",
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "The objects (tables) of the stack",
         "Returns the list of objects (tables) associated with the specified account and stack.",
+        sources=("{object}", "objects", "action_buttons"),
     ),
     Operation(
         "list_action_buttons",
@@ -36,6 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "The action buttons of an object",
         "Returns the list of action buttons configured for a given object.",
+        sources=("action_buttons",),
     ),
     Operation(
         "search_records",
@@ -45,6 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "One page of records, filtered and ordered",
         "Returns a paginated list of records within the specified object. "
         "Supports filtering, sorting, field selection, and full-text search.",
+        sources=("{object}",),
     ),
     Operation(
         "search_records_csv",
@@ -61,6 +65,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E2,
         "A new record",
         "Creates a new record in the specified object.",
+        sinks=("{object}:create",),
     ),
     Operation(
         "get_record",
@@ -69,6 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.READ,
         "One record by its sid",
         "Returns a single record by its SID.",
+        sources=("{object}",),
     ),
     Operation(
         "update_record",
@@ -77,6 +83,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Delivery.E1,
         "Change some fields of a record",
         "Partially updates a record. Only provided fields are updated.",
+        sinks=("{object}:update",),
     ),
     Operation(
         "delete_record",
@@ -86,6 +93,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Remove a record",
         "Deletes a record by its SID.",
         dangerous=True,
+        sinks=("{object}:delete",),
     ),
     Operation(
         "bulk_upsert_records",
@@ -95,6 +103,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Make (and change) up to 1000 records",
         "Creates and updates up to 1000 records in a single request. "
         "Each record is provided as a JSON object with field API names as keys.",
+        sinks=("{object}:create", "{object}:update"),
     ),
 )
 
