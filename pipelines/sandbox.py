@@ -96,7 +96,9 @@ def sandbox(emulators: Sequence[Emulator], folder: Path, clock: Clock, *, fresh:
             try:
                 if fresh:
                     _forget(emulators, folder)
-                found = [_ensure(emulator, folder, clock) for emulator in emulators]
+                found = [_up(emulator, folder) for emulator in emulators]
+                for emulator, one in zip(emulators, found, strict=True):  # they start side by side
+                    _wait(emulator, one.pid, folder, clock)
             except BaseException:
                 _leave(users, folder, clock)
                 raise
@@ -168,11 +170,12 @@ def _forget(emulators: Sequence[Emulator], folder: Path) -> None:
     for emulator in emulators:
         if is_alive(folder, emulator.name):
             raise ConfigError(f"the {emulator.name} emulator is running and keeps its records; stop it before asking for fresh ones")
-        (folder / f"{emulator.name}.journal").unlink(missing_ok=True)
+        for journal in folder.glob(f"{emulator.name}.journal*"):  # an emulator of several accounts has one for each
+            journal.unlink()
 
 
-def _ensure(emulator: Emulator, folder: Path, clock: Clock) -> Running:
-    """Use the emulator that runs, or start it; either way it answers afterwards."""
+def _up(emulator: Emulator, folder: Path) -> Running:
+    """The emulator that runs, or one that was just started and may not answer yet."""
     found = record(folder, emulator.name)
     if found is not None and found["port"] != emulator.port:
         raise ConfigError(
@@ -186,7 +189,6 @@ def _ensure(emulator: Emulator, folder: Path, clock: Clock) -> Running:
         pid = start(folder, emulator.name, command, {"name": emulator.name, "url": emulator.url, "port": emulator.port})
     else:
         pid = int(found["pid"])
-    _wait(emulator, pid, folder, clock)
     return Running(emulator.name, emulator.url, pid, started=found is None)
 
 

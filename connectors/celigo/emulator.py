@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from connectors.celigo.demo import user
 from connectors.celigo.emulator_bodies import created, updated
@@ -28,8 +28,11 @@ Handler = Callable[[Store, Request, Json], Response]
 _ONE = "/v1/stacks/{stack_id}"
 
 
-def create_app(store: Store | None = None, *, control: bool = False) -> Starlette:
-    """The platform around a store, which is `app.state.store`. `control` adds `/_control/…`, which no platform has."""
+def create_app(store: Store | None = None, *, control: bool = False, eu: Store | None = None) -> Starlette:
+    """The platform around a store, which is `app.state.store`. `control` adds `/_control/…`, which no platform has.
+
+    `eu` is another region's account below the path prefix `/eu`, in place of a host of its own.
+    """
     store = store or Store()
     routes = [
         _route("GET", "/v1/stacks", _list, store),
@@ -41,6 +44,7 @@ def create_app(store: Store | None = None, *, control: bool = False) -> Starlett
         _route("DELETE", _ONE + "/systemToken", _rotate, store),
         _route("GET", _ONE + "/dependencies", _dependencies, store),
         *(_control_routes(store) if control else []),
+        *([Mount("/eu", create_app(eu, control=control))] if eu is not None else []),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _nothing_here(store), 405: _nothing_here(store)})
     app.router.redirect_slashes = False
@@ -235,7 +239,7 @@ def _control_routes(store: Store) -> list[Route]:
 
 def main() -> None:
     """Serve until stopped."""
-    parser = argparse.ArgumentParser(description="Celigo's stacks, emulated on loopback from its document.")
+    parser = argparse.ArgumentParser(description="Celigo's stacks, emulated on loopback; an empty EU account (token demo-eu) is at /eu.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8703)
     parser.add_argument("--state", type=Path, help="a file that keeps every change across restarts")
@@ -250,9 +254,12 @@ def main() -> None:
     try:
         switches = dict(entry.split("=", 1) for entry in given.switch)
         store = Store(seed=given.seed, servers=given.servers, lambdas=given.lambdas, state=given.state, **switches)
+        beside = given.state and given.state.with_name(given.state.name + ".eu")
+        eu = Store(seed=given.seed + 1, servers=0, lambdas=0, state=beside, **switches)
+        eu.token = "demo-eu"  # noqa: S105
     except ValueError as e:
         parser.error(str(e))
-    uvicorn.run(create_app(store, control=given.control), host=given.host, port=given.port, log_level="warning", access_log=False)
+    uvicorn.run(create_app(store, control=given.control, eu=eu), host=given.host, port=given.port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

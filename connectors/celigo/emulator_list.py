@@ -56,7 +56,7 @@ def _link(store: Store, request: Request, chosen: dict[str, str], start: int, he
         place = "offset:0"
     query = "?" + urlencode({**chosen, _PAGE: urlsafe_b64encode(place.encode()).decode()})
     path = request.url.path
-    base = "https://elsewhere.example" if way == "other_host" else str(request.base_url).rstrip("/")
+    base = "https://elsewhere.example" if way == "other_host" else f"{request.url.scheme}://{request.url.netloc}"
     target = {"rooted": path + query, "relative": query}.get(way, base + path + query)
     first = f"<{base}{path}?sort=a,b;c>"
     return {

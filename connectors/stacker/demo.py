@@ -52,6 +52,25 @@ _WORDS = [
     "north", "blue", "river", "bright", "iron", "cedar", "amber", "swift", "quiet", "lunar", "solar", "terra", "nova", "delta",
     "prime",
 ]  # fmt: skip
+_RECIPES: tuple[tuple[str, str | None, int | None, list[list[Any]]], ...] = (
+    ("Signups to CRM", "token", None, [["Create CRM Contact", {"email": "\u0001/input/email\u0002", "tags": ["signup"]}]]),
+    ("Stock below zero", None, 432, [["HTTP Request", {"method": "GET", "url": "https://stock.example/low"}], ["Delay", {"seconds": 5}]]),
+    ("Größen-Report ☕️", None, 433, [["Send Email", {"to": "ops@harbour.example", "subject": "\u0001/input/title\u0002"}]]),
+    (
+        "Feed → Twitter",
+        "public",
+        None,
+        [["Read RSS Feed", {"url": "https://a.example/feed"}], ["Post to Twitter", {"tweet_body": "–"}]],
+    ),
+)
+# Who may use what, as a team keeps it in a table. The ids are those of the Stack AI sandbox: its first three connections, two people.
+_MAY_USE: tuple[tuple[str, str, str, str], ...] = (
+    ("c3789407-ed21-4c19-bbcf-236782669e5c", "user", "9d944916-e679-4a88-884e-abd035e31eae", "editor"),
+    ("c3789407-ed21-4c19-bbcf-236782669e5c", "organization", "*", "viewer"),
+    ("4290a2c9-0f7d-41ff-869e-6034f4223c15", "user", "9d944916-e679-4a88-884e-abd035e31eae", "viewer"),
+    ("4290a2c9-0f7d-41ff-869e-6034f4223c15", "group", "1829f2c5-235d-430e-8173-c14e2bb1ffd4", "viewer"),
+    ("4b1c233b-1015-495f-8482-71b6d1fd2d81", "user", "3500f06f-83d6-49d7-9fb5-bfa427c394b8", "admin"),
+)
 _START = datetime(2023, 1, 1, tzinfo=UTC)
 
 
@@ -64,6 +83,10 @@ def demo(
         "companies": list(_companies(random.Random(f"{seed}/companies"), companies)),  # noqa: S311
         "orders": list(_orders(random.Random(f"{seed}/orders"), orders, contact_sids)),  # noqa: S311
         "invoices": [],
+        "recipes": [dict(zip(("title", "webhook", "schedule", "blocks"), recipe, strict=True)) for recipe in _RECIPES],
+        "access": [dict(zip(("connection_id", "subject_type", "subject_id", "role"), entry, strict=True)) for entry in _MAY_USE],
+        "integrations": [],
+        "automations": [],
     }
 
 

@@ -69,8 +69,7 @@ class Store:
         self._journal: io.BufferedWriter | None = None
         for name, value in switches.items():
             self.set_switch(name, value)
-        names = {"contacts": "Contacts", "companies": "Companies", "orders": "Orders", "invoices": "Invoices"}
-        self.objects = {api: Object(self._id("obj", api, 0), name, api) for api, name in names.items()}
+        self.objects: dict[str, Object] = {}
         self._seed_demo(contacts, companies, orders)
         if state is not None:
             counts = {"contacts": contacts, "companies": companies, "orders": orders}
@@ -197,14 +196,14 @@ class Store:
         return f"{kind}_{text}"
 
     def _seed_demo(self, contacts: int, companies: int, orders: int) -> None:
-        sids = {"contacts": contacts, "companies": companies, "orders": orders, "invoices": 0}
-        of = {name: [self._id("rec", name, n) for n in range(count)] for name, count in sids.items()}
         counts = {"contacts": contacts, "companies": companies, "orders": orders}
+        of = {name: [self._id("rec", name, n) for n in range(counts[name])] for name in ("companies", "contacts")}
         made = demo.demo(self.seed, **counts, company_sids=of["companies"], contact_sids=of["contacts"])
         for name, records in made.items():
-            target = self.objects[name]
-            target.records = dict(zip(of[name], records, strict=True))
-            target.sids = sorted(of[name])
+            target = self.objects[name] = Object(self._id("obj", name, 0), name.title(), name)
+            sids = [self._id("rec", name, n) for n in range(len(records))]
+            target.records = dict(zip(sids, records, strict=True))
+            target.sids = sorted(sids)
             target.made = len(records)
             target.fields = dict.fromkeys(records[0]) if records else {}
 

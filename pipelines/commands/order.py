@@ -1,4 +1,4 @@
-"""In which order syncs run: one that looks something up in another runs after it. Pure."""
+"""In which order syncs run: after those that they look something up in, and after those that write what they read. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -12,12 +12,23 @@ _LOOKUP = re.compile(r"\blookup\s*\(\s*'((?:[^']|'')*)'", re.IGNORECASE)
 
 
 def in_order(specs: Mapping[str, SyncSpec]) -> list[str]:
-    """The names of the syncs, those looked up first, otherwise by name. Syncs that look each other up stay by name."""
-    sorter: TopologicalSorter[str] = TopologicalSorter({name: _needs(specs[name]) & specs.keys() - {name} for name in sorted(specs)})
-    try:
-        sorter.prepare()
-    except CycleError:
-        return sorted(specs)
+    """The names of the syncs, those that others need first, otherwise by name.
+
+    Where syncs wait for each other (two directions between the same streams), only look-ups count, and by name where those do, too.
+    """
+    looked_up = {name: _looked_up(spec) & specs.keys() - {name} for name, spec in specs.items()}
+    written = {name: {other for other, one in specs.items() if one.target == spec.source} - {name} for name, spec in specs.items()}
+    for needs in ({name: looked_up[name] | written[name] for name in specs}, looked_up):
+        try:
+            return _sorted(needs)
+        except CycleError:
+            continue
+    return sorted(specs)
+
+
+def _sorted(needs: Mapping[str, set[str]]) -> list[str]:
+    sorter: TopologicalSorter[str] = TopologicalSorter({name: needs[name] for name in sorted(needs)})
+    sorter.prepare()
     found: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())
@@ -26,5 +37,5 @@ def in_order(specs: Mapping[str, SyncSpec]) -> list[str]:
     return found
 
 
-def _needs(spec: SyncSpec) -> set[str]:
+def _looked_up(spec: SyncSpec) -> set[str]:
     return {name.replace("''", "'") for expression in (spec.fields or {}).values() for name in _LOOKUP.findall(expression)}

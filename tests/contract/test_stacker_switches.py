@@ -201,7 +201,7 @@ def test_the_lists_are_read_whole_in_one_answer() -> None:
             reading = sink.read(sink.stream(name), ReadRequest(proof=True))
             counts[name] = sum(page.count for page in reading)
             assert reading.completeness.complete
-    assert counts == {"objects": 4, "accounts": 1, "action_buttons": 3}
+    assert counts == {"objects": 8, "accounts": 1, "action_buttons": 3}
 
 
 @pytest.mark.parametrize("shape", SWITCHES["error_body"])

@@ -94,6 +94,16 @@ def test_syncs_run_after_those_they_look_up() -> None:
     assert in_order({"a": sync("a", "b"), "b": sync("b", "a")}) == ["a", "b"]
 
 
+def test_syncs_run_after_those_that_write_what_they_read_unless_they_wait_for_each_other() -> None:
+    def sync(name: str, source: str, target: str, **fields: str) -> SyncSpec:
+        return SyncSpec(**{"name": name, "from": source, "to": target, "match": ["k"], "fields": {"k": "k", **fields}})
+
+    chain = {"a": sync("a", "x.two", "x.three"), "b": sync("b", "x.one", "x.two"), "c": sync("c", "x.one", "x.one")}
+    assert in_order(chain) == ["c", "b", "a"]
+    both_ways = {"a": sync("a", "x.one", "x.two", o="lookup('b', k)"), "b": sync("b", "x.two", "x.one"), "c": sync("c", "x.two", "x.four")}
+    assert in_order(both_ways) == ["b", "c", "a"]  # only the look-up counts
+
+
 def test_troubles_are_gathered_by_field_the_most_frequent_first() -> None:
     rows = [{"outcome": "invalid", "field": field, "key": f'["{n}"]', "source_id": None, "reason": "r"} for n, field in enumerate("xyyzyx")]
     assert [(one.count, one.field, one.key) for one in gathered(rows)] == [(3, "y", '["1"]'), (2, "x", '["0"]'), (1, "z", '["3"]')]
