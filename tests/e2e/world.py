@@ -1,6 +1,6 @@
 """Two platforms on loopback with an engine between them: real HTTP, real staging, a real ledger; only the clock is ours."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,16 @@ class World:
     """`stacker` and `robostack` are the platforms' stores; what a test does to them, others did."""
 
     def __init__(
-        self, stacker_url: str, robostack_url: str, stacker: StackerStore, robostack: RobostackStore, ledger: str, home: Path
+        self,
+        stacker_url: str,
+        robostack_url: str,
+        stacker: StackerStore,
+        robostack: RobostackStore,
+        ledger: str,
+        home: Path,
+        clock: FakeClock,
     ) -> None:
-        self.stacker, self.robostack, self.clock = stacker, robostack, FakeClock()
+        self.stacker, self.robostack, self.clock = stacker, robostack, clock
         self.ledger = open_ledger(ledger, self.clock)
         self._settings: dict[str, tuple[Connector, dict[str, Any]]] = {
             "here": (
@@ -163,13 +170,24 @@ class World:
 
 
 @contextmanager
-def world(home: Path, *, ledger: str | None = None, staging: str | None = None, **contents: int) -> Iterator[World]:
-    """The platforms, nearly empty, and the engine over SQLite and Parquet in `home`, or over what is named."""
+def world(
+    home: Path,
+    *,
+    ledger: str | None = None,
+    staging: str | None = None,
+    around: Callable[[Any], Any] = lambda app: app,
+    clock: FakeClock | None = None,
+    **contents: int,
+) -> Iterator[World]:
+    """The platforms, nearly empty, and the engine over SQLite and Parquet in `home`, or over what is named.
+
+    `around` may put a layer before each platform.
+    """
     counts = {"contacts": 0, "companies": 0, "orders": 0, **contents}
     stacker, robostack = StackerStore(**counts), RobostackStore(invoices=0)
     with ExitStack() as stack:
-        here, there = (stack.enter_context(serving(app)) for app in (stacker_app(stacker), robostack_app(robostack)))
-        made = World(here, there, stacker, robostack, ledger or f"sqlite:///{home / 'ledger.db'}", home)
+        here, there = (stack.enter_context(serving(around(app))) for app in (stacker_app(stacker), robostack_app(robostack)))
+        made = World(here, there, stacker, robostack, ledger or f"sqlite:///{home / 'ledger.db'}", home, clock or FakeClock())
         made.engine(staging or str(home / "staging"))
         made.put_contacts()
         made.put_people()
