@@ -69,6 +69,12 @@ class HighWater:
             self._best, self._key = value, key
 
 
+def instant(text: str) -> tuple[int, Decimal] | None:
+    """Whole seconds from the day before year 1, and the fraction, of an ISO time or date (UTC without an offset); None: it is none."""
+    found = _ISO.fullmatch(text)
+    return None if found is None else _place(found)
+
+
 def _largest_instant(texts: pa.Array) -> list[str]:
     """The text of the latest instant, by Arrow where it takes all texts for ISO times with an offset; else nothing."""
     present = texts.drop_null()

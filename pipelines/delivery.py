@@ -291,7 +291,12 @@ class _Delivery:
             ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows if row["outcome"] != "quarantined"))  # type: ignore[arg-type]
         failed = ledger.writes(self.run_id, [state for state in _FAILED if state is not State.QUARANTINED])  # those are kept already
         ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
-        ledger.drop_failures_before(sync, self.run_id)
+        ledger.drop_failures_before(sync, self.run_id, only=None if self.plan.window is None else self._desired_ids())
+
+    def _desired_ids(self) -> list[str]:
+        """The source records that a window holds: about what lies outside it the run has nothing to say."""
+        scanned = self.engine.staging.scan(self.desired, ["__source_id"])
+        return [source_id for part in scanned for source_id in part.column(0).to_pylist() if source_id is not None]
 
     def _written_count(self) -> int:
         counts = self.engine.ledger.write_counts(self.run_id)

@@ -20,6 +20,7 @@ from pipelines.mapping import CompiledMapping, compile_mapping, duplicate_keys, 
 from pipelines.observe import compared
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
+from pipelines.window import Window
 
 _CROSSWALK = ["source_id", "key", "sink_id"]
 
@@ -28,10 +29,22 @@ INVALID_SCHEMA = pa.schema([("source_id", pa.string()), ("key", pa.string()), ("
 
 @dataclass(frozen=True)
 class Due:
-    """A staged batch to be mapped: all of it, or only the records with these source ids."""
+    """A staged batch to be mapped: all of it, or only the records with these source ids, or within a window of the cursor field."""
 
     batch: Batch
     only: frozenset[str] | None = None
+    within: Window | None = None
+
+    @property
+    def deciding(self) -> tuple[str, ...]:
+        """The field, beside the id, that decides which of its records are wanted, where it has that field."""
+        return () if self.within is None or self.within.field not in self.batch.schema.names else (self.within.field,)
+
+    def wanted(self, ids: pa.Array, records: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Which of these records, having these ids, are to be mapped."""
+        if self.only is not None:
+            return np.array(pc.is_in(ids, value_set=array(sorted(self.only), pa.string())).to_pylist(), bool)
+        return np.ones(len(ids), bool) if self.within is None else self.within.holds(records)
 
 
 @dataclass(frozen=True)
@@ -127,11 +140,10 @@ def _newest(staging: Staging, taken: Sequence[Due], id_field: str) -> npt.NDArra
     ids: list[pa.Array] = []
     wanted: list[npt.NDArray[np.bool_]] = []
     for one in taken:
-        only = None if one.only is None else array(sorted(one.only), pa.string())
-        for part in staging.scan(one.batch, [id_field]):
+        for part in staging.scan(one.batch, list(dict.fromkeys((id_field, *one.deciding)))):
             text = part.column(0).cast(pa.string())
             ids.append(text)
-            wanted.append(np.ones(len(text), bool) if only is None else np.array(pc.is_in(text, value_set=only).to_pylist(), bool))
+            wanted.append(one.wanted(text, part))
     if not ids:
         return None
     codes = pa.chunked_array(ids).combine_chunks().dictionary_encode().indices

@@ -49,7 +49,7 @@ def extract(
 
     The note holds `completeness` (all its fields), `mode` (full | since | keys), `cursor_field` and `cursor` (the
     largest value of that field as the platform spelled it; None where there is none to trust), `started_at`,
-    `finished_at` and `server_date` (ISO, the first one told), `requests`, `bytes`, and whatever `note` adds.
+    `finished_at` and `server_date` (ISO, the first one told), `requests`, `bytes`, `stream`, and whatever `note` adds.
     `progress` is called in the caller's thread with the number of records staged so far. `known` is the schema of an
     earlier batch: its fields keep their place, and in a partial read their types.
 
@@ -71,6 +71,17 @@ def extract(
             except (ConfigError, _NotProven):  # the page cannot be gone on from, or the whole cannot be proven so
                 drop(staging, parts_of(staging, dataset, request, clock.now()))
         return reading.read([], checkpoint_s)
+
+
+def require_scope(proof: Completeness, staged: Sequence[Batch], stream: Stream) -> None:
+    """Raises ConfigError where records are of another account, organization, … than those staged: they are no news about them."""
+    scopes = (batch.note.get("completeness", {}).get("scope") for batch in reversed(staged))
+    before = next((scope for scope in scopes if scope), None)
+    if proof.scope and before and proof.scope != before:
+        raise ConfigError(
+            f"{stream.name} now shows records of {proof.scope}, and those read before were of {before}; nothing was staged: "
+            "put the account back, or declare in the connection which of them it is for"
+        )
 
 
 class _NotProven(Exception):
@@ -144,7 +155,7 @@ class _Reading:
                     writer.write(batch)
                     tally.see(batch)
             proof = _sound(read.completeness, tally.count, full=full)
-            _require_scope(proof, self.staging.batches(self.dataset), self.stream)
+            require_scope(proof, self.staging.batches(self.dataset), self.stream)
             if resumed and full and not proof.complete:
                 raise _NotProven
             if full and proof.complete and tally.count:
@@ -161,6 +172,7 @@ class _Reading:
                     "requests": proof.requests,
                     "bytes": work.bytes,
                     "resumed": bool(resumed),
+                    "stream": {"id_field": self.stream.id_field, "url": self.stream.url},
                     **self.note,
                 }
             )
@@ -268,17 +280,6 @@ def _sound(proof: Completeness, count: int, *, full: bool) -> Completeness:
         return proof
     reason = f"only {count} records reached staging of {proof.count} that the read counted"
     return replace(proof, complete=False, reasons=(*proof.reasons, reason))
-
-
-def _require_scope(proof: Completeness, staged: Sequence[Batch], stream: Stream) -> None:
-    """Records of another account, organization, … are no news about the ones before: absence and presence would both mislead."""
-    scopes = (batch.note.get("completeness", {}).get("scope") for batch in reversed(staged))
-    before = next((scope for scope in scopes if scope), None)
-    if proof.scope and before and proof.scope != before:
-        raise ConfigError(
-            f"{stream.name} now shows records of {proof.scope}, and those read before were of {before}; nothing was staged: "
-            "put the account back, or declare in the connection which of them it is for"
-        )
 
 
 def _dropped(group: Sequence[Page]) -> list[int]:

@@ -1,8 +1,8 @@
-"""A cursor moved back by a lag, in the very spelling it has: a platform may compare it as text. Pure."""
+"""Cursors in the very spelling that a platform uses, moved back by a lag or made for a moment: it may compare them as text. Pure."""
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from pipelines.spec import duration
 
@@ -26,3 +26,23 @@ def lagged(cursor: str | int | float, lag: str) -> str | int | float:
         return cursor
     written = moment.isoformat()
     return written[:10] + (gap + written[11 : 19 if seconds else 16] + fraction + zone if gap else "")
+
+
+def spelled_like(moment: datetime, sample: str | None) -> str:
+    """An aware moment as the platform would spell it, going by a time or date it gave; whole seconds in UTC, ending in Z, without one."""
+    spelled = None if sample is None else _TIME.fullmatch(sample)
+    if spelled is None:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    _, gap, _, seconds, fraction, zone = spelled.groups(default="")
+    written = moment.astimezone(_offset(zone)).isoformat()
+    digits = fraction[:1] + "0" * (len(fraction) - 1)
+    return written[:10] + (gap + written[11 : 19 if seconds else 16] + digits + zone if gap else "")
+
+
+def _offset(zone: str) -> timezone:
+    """`Z`, nothing, or `+02:00` in any of its spellings."""
+    digits = re.findall(r"\d\d", zone)
+    if not digits:
+        return UTC
+    ahead = timedelta(hours=int(digits[0]), minutes=int(digits[1]) if digits[1:] else 0)
+    return timezone(-ahead if "-" in zone else ahead)

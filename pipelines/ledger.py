@@ -301,12 +301,16 @@ class Ledger:
                 count += connection.execute(sa.update(tables.failures).where(*chosen).values(dismissed=True)).rowcount
         return count
 
-    def drop_failures_before(self, sync: str, run_id: str) -> int:
-        """Forget failures that this run did not see again: what it looked at was delivered, is gone, or never was. Gives how many."""
+    def drop_failures_before(self, sync: str, run_id: str, *, only: Iterable[str] | None = None) -> int:
+        """Forget failures that this run did not see again: what it looked at was delivered, is gone, or never was. Gives how many.
+
+        With `only`, those of these source records.
+        """
         columns = tables.failures.c
         statement = sa.delete(tables.failures).where(columns.sync == sync, columns.run_id != run_id, ~columns.dismissed)
+        chosen = [statement] if only is None else [statement.where(columns.source_id.in_(chunk)) for chunk in _chunks(only, 500)]
         with self._begin() as connection:
-            return connection.execute(statement).rowcount
+            return sum(connection.execute(one).rowcount for one in chosen)
 
     def release_failures(self, sync: str, keys: Sequence[str] | None = None) -> int:
         """Allow pending records to be tried again, quarantined ones too. Gives how many."""

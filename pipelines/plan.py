@@ -66,6 +66,7 @@ class Plan:
 
     The other ids name what it was made from and what it leaves to do: the newest source batch, the desired
     rows, the pairs found to be the same record, the records it could not plan. `epoch` is the target's when its sink was looked at.
+    `window` is the one it is about, as a note keeps it; None: everything that is new.
     """
 
     sync: str
@@ -83,6 +84,7 @@ class Plan:
     promises: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     samples: tuple[Mapping[str, Any], ...] = ()
+    window: Mapping[str, str] | None = None
 
     def note(self) -> dict[str, Any]:
         """The plan as JSON, for staging to keep with its rows."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines import changes
 from pipelines.absence import can_look_up, look_up
 from pipelines.arrays import integers, single, texts
+from pipelines.backfill import due_in, source_stream, warnings_of
 from pipelines.checkpoint import finished
 from pipelines.desired import due, make_desired
 from pipelines.diff import diff, unchanged
@@ -20,6 +21,7 @@ from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refu
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
+from pipelines.window import Window
 
 MATCH_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "source_id", "sink_id", "applied")] + [("key_hash", pa.int64()), ("fingerprint", pa.int64())]
@@ -41,12 +43,12 @@ def adopted_dataset(spec: SyncSpec) -> Dataset:
     return Dataset(("adopted", spec.name))
 
 
-def plan_sync(engine: Engine, spec: SyncSpec, raw: Batch, *, progress: Progress = silent) -> Plan:
-    """Make and store the plan for what is staged up to `raw`. Reads the sink; writes nothing but staging.
+def plan_sync(engine: Engine, spec: SyncSpec, raw: Batch, *, window: Window | None = None, progress: Progress = silent) -> Plan:
+    """Make and store the plan for what is staged up to `raw`, or for a window of it. Reads the sink; writes nothing but staging.
 
     Raises ConfigError where the spec does not fit the data, and ConnectorError where the sink cannot be read.
     """
-    return _Planning(engine, spec, raw, progress).plan()
+    return _Planning(engine, spec, raw, window, progress).plan()
 
 
 @dataclass
@@ -54,28 +56,32 @@ class _Planning:
     engine: Engine
     spec: SyncSpec
     raw: Batch
+    window: Window | None
     progress: Progress
     hidden: tuple[int, tuple[str, ...]] = (0, ())  # records to create that the sink may hold all the same, and why
     unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
     def plan(self) -> Plan:
         spec, engine = self.spec, self.engine
-        source = engine.open(spec.source_connection).stream(spec.source_stream)
+        source = source_stream(engine, spec, None if self.window is None else self.raw)
         self.stream = engine.sink(spec.target_connection).stream(spec.target_stream)
         self.epoch = engine.ledger.epoch(target_of(engine, spec))
         staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
         dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}
-        position = engine.ledger.position(spec.name, spec_hash(spec))
-        taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
+        if self.window is None:
+            position = engine.ledger.position(spec.name, spec_hash(spec))
+            taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
+        else:
+            taken = due_in(engine.staging, spec, self.window, self.raw)
         seen = self._seen_first()
         fields = known_fields(engine.staging, spec, self.stream)
         self.desired = make_desired(engine, spec, source, self.stream, taken, sink_fields=fields, progress=self.progress)
         self.owned = engine.ledger.match_hashes(spec.name)
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
-        deletes = spec.mode == "mirror" and is_full(self.raw)
+        deletes = spec.mode == "mirror" and self._whole_source
         rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, dismissed, deletes, self.unproven)
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
@@ -93,8 +99,13 @@ class _Planning:
             return see(self.engine, self.spec, self.stream, None, progress=self.progress)
         return None
 
+    @property
+    def _whole_source(self) -> bool:
+        """Whether absence from this plan's source records means anything."""
+        return self.window is None and is_full(self.raw)
+
     def _whole_sink(self) -> bool:
-        return self.spec.mode == "mirror" or is_full(self.raw)
+        return self._whole_source or (self.spec.mode == "mirror" and self.window is None)
 
     def _existing(self, seen: Batch | None) -> Observation:
         """What the sink holds: all of it, or as much as this plan needs to see."""
@@ -221,13 +232,17 @@ class _Planning:
             complete=read.complete,
             reasons=read.reasons,
             promises=promises(spec, counts, self.stream.capabilities),
-            warnings=(*doubted(spec.source, read), *doubted(spec.target, self.existing.completeness), *rows.warnings),
+            warnings=(*self._of_window(), *doubted(spec.source, read), *doubted(spec.target, self.existing.completeness), *rows.warnings),
             samples=tuple(rows.samples),
+            window=None if self.window is None else self.window.as_json(),
         )
+
+    def _of_window(self) -> tuple[str, ...]:
+        return () if self.window is None else warnings_of(self.engine.staging, self.spec, self.window, self.raw)
 
     def _previous_read(self, staged: list[Batch]) -> int | None:
         """How many records the last full read before this one gave; None where this is no full read or the first."""
-        if not is_full(self.raw):
+        if not self._whole_source:
             return None
         return next((batch.count for batch in reversed(staged) if is_full(batch) and batch.id < self.raw.id), None)
 

@@ -1,5 +1,6 @@
 """Retention: which batches a finished run leaves behind. Staging is a cache of what was seen, not an archive."""
 
+from pipelines.backfill import window_dataset
 from pipelines.checkpoint import finished
 from pipelines.engine import is_full, raw_dataset
 from pipelines.spec import SyncSpec
@@ -16,6 +17,8 @@ def prune(staging: Staging, spec: SyncSpec) -> None:
     are pending may lie in any of them.
     """
     for batch in _stale_reads(finished(staging, raw_dataset(spec))):
+        staging.drop(batch)
+    for batch in finished(staging, window_dataset(spec))[:-RUNS_KEPT]:
         staging.drop(batch)
     own = [(kind, spec.name) for kind in ("desired", "plan", "refused", "adopted", "remembered")]
     for parts in [("seen", spec.target_connection, spec.target_stream), *own]:

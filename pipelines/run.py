@@ -5,8 +5,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
+from connectors.base import Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.aftermath import close_killed, forget_deleted, remember_made
+from pipelines.backfill import extract_window, source_stream, window_batch
 from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
@@ -19,22 +21,45 @@ from pipelines.settle import recover
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch
 from pipelines.summary import Status, Summary, adds_up, planned
+from pipelines.window import Window
 
 
 class SyncRun:
-    """The steps of one run. What a step learnt is kept in the ledger under `run_id`, so that steps may run in different processes."""
+    """The steps of one run. What a step learnt is kept in the ledger under `run_id`, so that steps may run in different processes.
 
-    def __init__(self, engine: Engine, spec: SyncSpec, run_id: str, progress: Progress = silent) -> None:
+    With `window` it is a run of a backfill (of that name): about that window only, beside the live cursor, deleting nothing.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        spec: SyncSpec,
+        run_id: str,
+        progress: Progress = silent,
+        *,
+        window: Window | None = None,
+        backfill: str | None = None,
+    ) -> None:
         self.engine, self.spec, self.run_id, self._progress = engine, spec, run_id, progress
+        self._window, self._backfill = window, backfill or run_id
         self._started_s = engine.clock.monotonic()
 
     def extract(self, *, full: bool = False) -> Batch:
         """Read the source into staging. Raises ConnectorError; then nothing is staged and the run is recorded as failed."""
         self._begin()
         with self._recorded(), self._counted("source"):
-            batch = extract_source(self.engine, self.spec, full=full, progress=self._progress)
+            batch = self._extracted(full)
         self._note({"raw": batch.id})
         return batch
+
+    def _extracted(self, full: bool) -> Batch:
+        if self._window is None:
+            return extract_source(self.engine, self.spec, full=full, progress=self._progress)
+        return extract_window(self.engine, self.spec, self._window, self._backfill, progress=self._progress)
+
+    def source(self) -> Stream:
+        """The source stream, as described when it was staged where this run replays what is."""
+        return source_stream(self.engine, self.spec, None if self._window is None else self._raw())
 
     def plan(self) -> Plan:
         """Plan from what this run staged, or from the newest batch if it staged nothing. Reads the sink."""
@@ -130,6 +155,8 @@ class SyncRun:
 
     def _begin(self) -> None:
         self.engine.ledger.begin_run(self.run_id, self.spec.name, spec_hash(self.spec))
+        if self._window is not None:
+            self.engine.ledger.note_run(self.run_id, {"kind": "backfill", "window": self._window.as_json(), "backfill": self._backfill})
 
     def _kept(self) -> Mapping[str, Any]:
         run = self.engine.ledger.run(self.run_id)
@@ -149,10 +176,12 @@ class SyncRun:
         return target_of(self.engine, self.spec)
 
     def _planned(self) -> Plan:
-        return plan_sync(self.engine, self.spec, self._raw(), progress=self._progress)
+        return plan_sync(self.engine, self.spec, self._raw(), window=self._window, progress=self._progress)
 
     def _applied(self, plan: Plan) -> None:
-        """Every record staged up to the plan's batch has an outcome now."""
+        """Every record staged up to the plan's batch has an outcome now; about a window that says nothing."""
+        if self._window is not None:
+            return
         self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
 
     def _make_plan(self, *, settle: bool) -> Plan:
@@ -194,9 +223,12 @@ class SyncRun:
             raise
 
     def _raw(self) -> Batch:
-        staged = finished(self.engine.staging, raw_dataset(self.spec))
         wanted = self._kept().get("raw")
-        found = next((batch for batch in reversed(staged) if wanted is None or batch.id == wanted), None)
+        if self._window is None:
+            staged = finished(self.engine.staging, raw_dataset(self.spec))
+            found = next((batch for batch in reversed(staged) if wanted is None or batch.id == wanted), None)
+        else:
+            found = window_batch(self.engine.staging, self.spec, wanted)
         if found is None:
             raise ConfigError(f"nothing of {self.spec.source} is staged; run `crossdock run {self.spec.name}` to read it first")
         return found

@@ -22,7 +22,7 @@ from pipelines.offline import declared_stream
 from pipelines.places import Places, find_places
 from pipelines.ports import SystemClock, SystemRng
 from pipelines.spec import SyncSpec
-from pipelines.validation import problems
+from pipelines.validation import problems, trigger_problems
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.6 s to import: only who opens a ledger pays for it
     from pipelines.engine import Engine
@@ -131,6 +131,16 @@ class Runtime:
         return open_ledger(self.places.ledger, self.clock)
 
     @property
+    def schedules_run(self) -> bool:
+        """Whether schedules run from the start. Raises ConfigError for a value of CROSSDOCK_SCHEDULES that says neither."""
+        said = self.environ.get("CROSSDOCK_SCHEDULES") or "stopped"
+        if said not in ("running", "stopped"):
+            raise ConfigError(
+                f"CROSSDOCK_SCHEDULES is {said!r}; write running, or leave it out: schedules are stopped until someone starts them"
+            )
+        return said == "running"
+
+    @property
     def clock(self) -> Clock:
         """The clock everything of this runtime goes by."""
         return self.ports.clock
@@ -184,7 +194,7 @@ class Runtime:
 
         source = self.declared(spec.source, wanted_by=at("from"))
         sink = self.declared(spec.target, wanted_by=at("to"))
-        found = list(problems(spec, at, source, sink))
+        found = [*problems(spec, at, source, sink), *trigger_problems(spec, at, self.syncs.specs, self.syncs.errors)]
         if found:
             raise ConfigError(found[0] + (f" (and {len(found) - 1} more to repair in it)" if len(found) > 1 else ""))
 

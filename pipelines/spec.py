@@ -5,7 +5,7 @@ connections are known: `runtime.validate`.
 """
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -74,11 +74,21 @@ class WriteSettings(_Settings):
 
 
 class PartitionSettings(_Settings):
-    """Windows of the cursor field, for backfills."""
+    """Windows of the cursor field, in UTC, for backfills. A week begins on Monday."""
 
     by: str
     every: Literal["hour", "day", "week", "month"] = "day"
     start: str
+    per_run: int | None = Field(None, ge=1, description="windows that one run of a backfill takes at most; None: all of them")
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_a_day(cls, value: str) -> str:
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a day; write it as 2026-01-31") from None
+        return value
 
 
 class SyncSpec(_Settings):
@@ -99,6 +109,7 @@ class SyncSpec(_Settings):
     compare: Literal["sink", "ledger"] = "sink"
     drift: Literal["overwrite", "keep", "conflict"] = "overwrite"
     schedule: str | None = None
+    after: tuple[str, ...] = Field((), description="syncs after which this one runs, when they wrote something")
     partitions: PartitionSettings | None = None
     description: str | None = None
     owners: tuple[str, ...] = ()

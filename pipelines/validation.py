@@ -1,11 +1,12 @@
 """What a sync asks for against what its streams can do, so that the impossible is refused before anything runs. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from connectors.base import Capabilities, Op, Stream
+from pipelines.complaints import listed, nearest
 from pipelines.spec import Mode, SyncSpec
 
-__all__ = ["problems"]
+__all__ = ["problems", "trigger_problems"]
 
 NEEDS: dict[Mode, tuple[Op, ...]] = {
     "insert": ("create",),
@@ -31,6 +32,31 @@ def problems(spec: SyncSpec, at: At, source: Stream | None, sink: Stream | None)
         yield from _fields(spec, at, sink)
 
 
+def trigger_problems(spec: SyncSpec, at: At, specs: Mapping[str, SyncSpec], broken: Collection[str]) -> Iterator[str]:
+    """One sentence for each sync that this one cannot run after. `specs` are those that can be read, `broken` the names of the others."""
+    known = sorted({*specs, *broken} - {spec.name})
+    for name in spec.after:
+        if name not in {*known, spec.name}:
+            meant = nearest(name, known)
+            hint = f"did you mean {meant!r}?" if meant else f"there is {listed(known)}"
+            yield f"{at('after')}: there is no sync {name!r} to run after; {hint}"
+        elif circle := _way(spec.name, name, specs):
+            yield f"{at('after')}: {' after '.join((spec.name, *circle))}: they would run one another for ever; take one of them out"
+
+
+def _way(goal: str, start: str, specs: Mapping[str, SyncSpec]) -> list[str]:
+    """The syncs from `start` to `goal`, each running after the next; nothing where there is no such way."""
+    ways, seen = [[start]], {start}
+    while ways:
+        way = ways.pop()
+        if way[-1] == goal:
+            return way
+        further = [name for name in (specs[way[-1]].after if way[-1] in specs else ()) if name not in seen]
+        seen.update(further)
+        ways += [[*way, name] for name in further]
+    return []
+
+
 def _mirror(spec: SyncSpec, at: At, source: Stream | None) -> Iterator[str]:
     if spec.read.mode == "incremental":
         yield (
@@ -45,12 +71,8 @@ def _mirror(spec: SyncSpec, at: At, source: Stream | None) -> Iterator[str]:
 
 
 def _since(spec: SyncSpec, at: At, source: Stream) -> Iterator[str]:
-    if source.capabilities.read.since is not False:
-        return
-    if spec.read.mode == "incremental":
+    if source.capabilities.read.since is False and spec.read.mode == "incremental":
         yield f"{at('read')}: {spec.source} cannot be asked for what changed since a cursor; remove 'read' to read it whole each time"
-    if spec.partitions is not None:
-        yield f"{at('partitions')}: {spec.source} cannot be asked for a window of a cursor; remove 'partitions'"
 
 
 def _mode(spec: SyncSpec, at: At, sink: Stream) -> Iterator[str]:

@@ -10,6 +10,7 @@ from connectors.errors import ConnectorError
 from pipelines.commands import exits
 
 if TYPE_CHECKING:
+    from pipelines.components.partitions import Backfill
     from pipelines.ledger import Run
     from pipelines.runtime import Runtime
     from pipelines.spec import SyncSpec
@@ -20,15 +21,24 @@ __all__ = ["apply_sync", "ending_of", "summary_of"]
 Watcher = Callable[[str, int], None]
 
 
-def apply_sync(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str | None, watch: Watcher) -> "Summary":
-    """Run the sync through Dagster and give the summary that the ledger keeps of it. Raises Stopped for every way to fail."""
+def apply_sync(
+    project: "Runtime",
+    spec: "SyncSpec",
+    *,
+    full: bool = False,
+    approve: str | None = None,
+    backfill: "Backfill | None" = None,
+    watch: Watcher,
+) -> "Summary":
+    """Run the sync through Dagster, live or over windows, and give the summary that the ledger keeps of it. Raises Stopped
+    for every way to fail."""
     from pipelines.components.inprocess import run_in_process
 
     run_id = str(UUID(project.ports.rng.token()))
-    with ending_of(project, spec, run_id):
+    with ending_of(project, spec, run_id, f"backfill {spec.name} --continue" if backfill else None):
         failure: Exception | None = None
         try:
-            run_in_process(project, spec, run_id, full=full, approve=approve, progress=watch)
+            run_in_process(project, spec, run_id, full=full, approve=approve, backfill=backfill, progress=watch)
         except Exception as error:  # noqa: BLE001 (a refusal fails the step in Dagster, and is an outcome here)
             failure = error
         kept = project.ledger.run(run_id)
@@ -38,8 +48,9 @@ def apply_sync(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str
 
 
 @contextmanager
-def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str) -> Iterator[None]:
-    """Turn whatever ends the block early into Stopped, saying what state things are in; the run is never left as running."""
+def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str, command: str | None = None) -> Iterator[None]:
+    """Turn whatever ends the block early into Stopped, saying what state things are in, and which command goes on from there;
+    the run is never left as running."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -47,7 +58,7 @@ def ending_of(project: "Runtime", spec: "SyncSpec", run_id: str) -> Iterator[Non
         sentence, status = exits.ending(found)
         if isinstance(found, KeyboardInterrupt):
             stopped, status = exits.interruption(found)
-            sentence = f"{stopped}; {_state(project, run_id)}; `crossdock run {spec.name}` goes on from there"
+            sentence = f"{stopped}; {_state(project, run_id)}; `crossdock {command or f'run {spec.name}'}` goes on from there"
         elif isinstance(found, ConnectorError) and (written := _state(project, run_id)) != _NOTHING:
             sentence = f"{sentence} ({written})"
         raise exits.Stopped(sentence, status, **_closed(project, spec, run_id, sentence)) from error

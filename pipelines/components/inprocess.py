@@ -11,7 +11,8 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.instance.ref import InstanceRef
 
-from pipelines.components.names import plain
+from pipelines.components.names import applied_key, plain, plan_key
+from pipelines.components.partitions import LIVE, Backfill, current_key
 from pipelines.components.session import RESOURCE, Session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import build_sync_defs, run_config
@@ -28,9 +29,17 @@ UNCAPTURED = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log
 
 
 def run_in_process(
-    runtime: Runtime, spec: SyncSpec, run_id: str, *, full: bool = False, approve: str | None = None, progress: "Progress | None" = None
+    runtime: Runtime,
+    spec: SyncSpec,
+    run_id: str,
+    *,
+    full: bool = False,
+    approve: str | None = None,
+    backfill: Backfill | None = None,
+    progress: "Progress | None" = None,
 ) -> None:
-    """Execute the sync's own assets: read, plan, apply. What came of it is in the ledger under `run_id`, a UUID.
+    """Execute the sync's own assets: read, plan, apply; live, or over the windows of a backfill. What came of it is in the
+    ledger under `run_id`, a UUID.
 
     Only this sync's definitions are made, which takes a fraction of loading the project. Raises whatever failed a
     step, wrapped by Dagster, and KeyboardInterrupt, with the signal's number where it was SIGTERM.
@@ -42,11 +51,14 @@ def run_in_process(
     defs = dg.Definitions.merge(made, dg.Definitions(assets=[source], resources={RESOURCE: Session(runtime, progress)}))
     chosen = run_config(spec, full=full, approve=approve)
     settings: dict[str, Any] = {"ops": dict(chosen.ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    current = current_key(spec) if backfill is None else None
+    tags = {"crossdock/started_by": plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
+    only = [plan_key(spec.name), applied_key(spec.name)] if backfill is not None and backfill.staged else None
     settled = InstanceRef.from_dir(str(dagster_home(runtime.places, runtime.environ)), overrides=UNCAPTURED)
     with dg.DagsterInstance.from_ref(settled) as instance, _signals() as arrived:
         try:
             defs.resolve_job_def(spec.name).execute_in_process(
-                run_config=settings, instance=instance, run_id=run_id, tags={"crossdock/started_by": plain("command")}
+                run_config=settings, instance=instance, run_id=run_id, tags=tags, partition_key=current, asset_selection=only
             )
         except DagsterExecutionInterruptedError:
             raise KeyboardInterrupt(*(number for number in arrived() if number == signal.SIGTERM)) from None

@@ -26,7 +26,7 @@ __all__ = ["of_applied", "of_batch", "of_plan", "of_refusal"]
 Metadata = dict[str, Any]
 
 HISTORY = 30
-_MODES = {"full": "everything", "since": "what changed since the cursor"}
+_MODES = {"full": "everything", "since": "what changed since the cursor", "window": "a window of the cursor field"}
 
 
 def _listed(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:

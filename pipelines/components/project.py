@@ -14,10 +14,12 @@ from pathlib import Path
 import dagster as dg
 
 from connectors.errors import ConfigError
-from pipelines.components.names import plain, raw_key, remote_key
+from pipelines.components.names import applied_key, plain, raw_key, remote_key
+from pipelines.components.partitions import current_key
 from pipelines.components.session import RESOURCE, Session, open_session
 from pipelines.components.source import build_source_asset
-from pipelines.components.sync import broken_sync_defs, build_sync_defs
+from pipelines.components.sync import broken_sync_defs, build_sync_defs, job_of
+from pipelines.components.triggers import sensor_of
 from pipelines.runtime import Runtime, open_runtime
 from pipelines.spec import SyncSpec
 
@@ -42,6 +44,7 @@ class Project:
                 self.runtime.validate(file.spec, file)
                 _check_name(name, file.at())
                 _check_cron(file.spec, file.at("schedule"))
+                current_key(file.spec)
             except ConfigError as error:
                 found[name] = str(error)
         return found
@@ -67,12 +70,29 @@ class Project:
             return self._broken(name)
         spec = self.specs[name]
         try:
-            defs = build_sync_defs(spec, lookups=self.lookups.get(name, ()), connector=self.connector(spec.target_connection))
+            defs = build_sync_defs(
+                spec, lookups=self._deps(spec), connector=self.connector(spec.target_connection), running=self.runtime.schedules_run
+            )
             dg.Definitions.validate_loadable(dg.Definitions(assets=defs.assets, resources={RESOURCE: open_session}))
         except Exception as error:  # noqa: BLE001 (whatever Dagster refuses about one sync must not hide the others)
             self.problems[name] = f"sync {name}: Dagster refuses it: {error}"
             return self._broken(name)
         return defs
+
+    def _deps(self, spec: SyncSpec) -> list[dg.AssetDep]:
+        """What the sync looks up, window by window where both have windows."""
+        windows = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+        named = [(name, self.specs[name]) for name in self.lookups.get(spec.name, ())]
+        return [
+            dg.AssetDep(applied_key(name), partition_mapping=windows if spec.partitions and other.partitions else None)
+            for name, other in named
+        ]
+
+    def triggers(self) -> dg.Definitions:
+        """The sensor of the syncs that follow others, where there are any."""
+        followers = [spec for spec in self.specs.values() if spec.after]
+        jobs = [job_of(spec) for spec in followers]
+        return dg.Definitions(sensors=[sensor_of(followers, jobs, running=self.runtime.schedules_run)] if followers else [])
 
     def _broken(self, name: str) -> dg.Definitions:
         _log.error(f"sync {name} cannot run: {self.problems[name]}")
@@ -114,9 +134,9 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
     With `session`, steps use that instead of opening the project themselves.
     """
     project = Project(runtime)
-    runtime.connections  # noqa: B018 (read now, so that its error is the only one)
+    runtime.connections, runtime.schedules_run  # noqa: B018 (read now, so that its error is the only one)
     with _loaded_as(project):
-        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), _settings(session))
+        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
     return defs
 

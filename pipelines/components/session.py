@@ -10,6 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.components.names import sync_of
+from pipelines.components.partitions import backfill_of_run, window_of_run
 from pipelines.runtime import Runtime, open_runtime
 from pipelines.spec import SyncSpec
 
@@ -65,11 +66,12 @@ def ledger_run_id(context: dg.AssetExecutionContext, sync: str) -> str:
 
 
 def sync_run(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec) -> "SyncRun":
-    """This run of the sync, so that each step finds what the others learnt."""
+    """This run of the sync, so that each step finds what the others learnt: a live one, or one over the window its tags name."""
     from pipelines.run import SyncRun
 
-    progress = session.progress or _Log(context, session)
-    return SyncRun(session.runtime.engine(), spec, ledger_run_id(context, spec.name), progress)
+    progress, tags = session.progress or _Log(context, session), context.run.tags
+    window, run_id = window_of_run(tags, spec), ledger_run_id(context, spec.name)
+    return SyncRun(session.runtime.engine(), spec, run_id, progress, window=window, backfill=backfill_of_run(tags))
 
 
 def newest_plan(run: "SyncRun") -> "Plan":

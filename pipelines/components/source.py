@@ -8,6 +8,7 @@ import dagster as dg
 
 from pipelines.components import checks, pages
 from pipelines.components.names import plain, raw_key, remote_key
+from pipelines.components.partitions import backfill_of_run, common_partitions, policy, window_of_run
 from pipelines.components.session import Materialized, Session, end_run, ledger_run_id, selected_syncs, sync_run, told_plainly
 from pipelines.spec import ReadSettings, SyncSpec, duration
 
@@ -55,6 +56,8 @@ def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str
         kinds=kinds,
         tags={"crossdock/stream": plain(address)},
         check_specs=checks.source_specs(key),
+        partitions_def=common_partitions(readers),
+        backfill_policy=_policy(readers),
         pool=plain(connection),
         op_tags={"crossdock/step": "extract"},
     )
@@ -78,11 +81,15 @@ def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str
 
 def _extract(context: dg.AssetExecutionContext, session: Session, readers: Sequence[SyncSpec], full: bool) -> "Batch":
     """One read for every sync of this run; each of them is told which batch is its own."""
+    from pipelines.backfill import extract_window
     from pipelines.engine import extract_source, spec_hash
 
     running = [spec for spec in readers if spec.name in selected_syncs(context)]
     if not running:
-        return extract_source(session.runtime.engine(), shared_read(readers), full=full)
+        engine, shared, tags = session.runtime.engine(), shared_read(readers), context.run.tags
+        if (window := window_of_run(tags, shared)) is not None:
+            return extract_window(engine, shared, window, backfill_of_run(tags) or context.run.run_id)
+        return extract_source(engine, shared, full=full)
     batch = sync_run(context, session, shared_read(running)).extract(full=full)
     ledger = session.runtime.ledger
     for spec in running[1:]:
@@ -90,6 +97,11 @@ def _extract(context: dg.AssetExecutionContext, session: Session, readers: Seque
         ledger.begin_run(run.run_id, spec.name, spec_hash(spec))
         ledger.note_run(run.run_id, {"raw": batch.id})
     return batch
+
+
+def _policy(readers: Sequence[SyncSpec]) -> dg.BackfillPolicy | None:
+    """One run for every window, unless the first sync of the stream says how many."""
+    return policy(readers[0]) if common_partitions(readers) is not None else None
 
 
 def _end_runs(context: dg.AssetExecutionContext, session: Session, readers: Sequence[SyncSpec], reason: str) -> None:

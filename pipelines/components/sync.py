@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipelines.components import checks, pages
 from pipelines.components.names import applied_key, group, op_name, owners, plain, plan_key, raw_key, remote_key
+from pipelines.components.partitions import partitions, policy
 from pipelines.components.session import Materialized, Session, newest_plan, step
+from pipelines.components.triggers import schedule_of
 from pipelines.spec import SyncSpec
 
-__all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "run_config"]
+__all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "job_of", "run_config"]
 
 BROKEN_GROUP = "broken_syncs"
 
@@ -22,18 +24,26 @@ class ApplyConfig(dg.Config):
     approve: str | None = None  # the digest of the plan that may be applied although a guard refused it
 
 
-def build_sync_defs(spec: SyncSpec, *, lookups: Sequence[str] = (), connector: str | None = None) -> dg.Definitions:
-    """The definitions of one sync. `lookups` are the syncs whose crosswalks its mapping asks and that run before it;
-    `connector` is the sink's, as a kind. The source asset, shared by all syncs of a stream, is not among them.
+def build_sync_defs(
+    spec: SyncSpec, *, lookups: Sequence[dg.AssetDep] = (), connector: str | None = None, running: bool = False
+) -> dg.Definitions:
+    """The definitions of one sync. `lookups` are the applied records of the syncs whose crosswalks its mapping asks and that run
+    before it; `connector` is the sink's, as a kind; `running`: its schedule is, from the start. The source asset, shared by
+    all syncs of a stream, is not among them.
     """
-    job = dg.define_asset_job(
+    job = job_of(spec)
+    schedules = [schedule_of(spec, job, running=running)] if spec.schedule else []
+    return dg.Definitions(assets=[_plan_asset(spec, lookups), _applied_asset(spec, connector)], jobs=[job], schedules=schedules)
+
+
+def job_of(spec: SyncSpec) -> UnresolvedAssetJobDefinition:
+    """What a run of the sync runs: read, plan, apply."""
+    return dg.define_asset_job(
         spec.name,
         selection=dg.AssetSelection.assets(raw_key(spec.source), plan_key(spec.name), applied_key(spec.name)),
         description=_purpose(spec),
         tags={"crossdock/sync": spec.name},
     )
-    schedules = [_schedule(spec, job)] if spec.schedule else []
-    return dg.Definitions(assets=[_plan_asset(spec, lookups), _applied_asset(spec, connector)], jobs=[job], schedules=schedules)
 
 
 def broken_sync_defs(name: str, problem: str) -> dg.Definitions:
@@ -58,10 +68,10 @@ def run_config(spec: SyncSpec, *, full: bool = False, approve: str | None = None
     return dg.RunConfig(ops={name: {"config": values} for name, values in steps.items() if values})
 
 
-def _plan_asset(spec: SyncSpec, lookups: Sequence[str]) -> dg.AssetsDefinition:
+def _plan_asset(spec: SyncSpec, lookups: Sequence[dg.AssetDep]) -> dg.AssetsDefinition:
     @dg.asset(
         key=plan_key(spec.name),
-        deps=[raw_key(spec.source), remote_key(spec.target), *(applied_key(name) for name in lookups)],
+        deps=[raw_key(spec.source), remote_key(spec.target), *lookups],
         description=f"What it takes to bring `{spec.target}` in step with `{spec.source}`: mapped, compared, guarded. Writes nothing.",
         group_name=group(spec),
         kinds={"duckdb"},
@@ -69,6 +79,8 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[str]) -> dg.AssetsDefinition:
         tags=_tags(spec),
         code_version=_code_version(spec),
         check_specs=checks.plan_specs(spec.name),
+        partitions_def=partitions(spec),
+        backfill_policy=policy(spec),
         pool=plain(spec.target_connection),
     )
     def plan(context: dg.AssetExecutionContext, crossdock: dg.ResourceParam[Session]) -> Materialized:
@@ -77,7 +89,7 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[str]) -> dg.AssetsDefinition:
             if applied_key(spec.name) not in context.job_def.asset_layer.selected_asset_keys:
                 run.close_planned(planned)
             engine = run.engine
-            source = engine.open(spec.source_connection).stream(spec.source_stream)
+            source = run.source()
             sink = engine.open(spec.target_connection).stream(spec.target_stream)
             kept = engine.ledger.run(run.run_id)
         return dg.MaterializeResult(
@@ -100,6 +112,8 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         tags=_tags(spec),
         code_version=_code_version(spec),
         check_specs=checks.applied_specs(spec.name),
+        partitions_def=partitions(spec),
+        backfill_policy=policy(spec),
         pool=plain(spec.target_connection),
     )
     def applied(context: dg.AssetExecutionContext, config: ApplyConfig, crossdock: dg.ResourceParam[Session]) -> Materialized:
@@ -107,7 +121,7 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
             plan = newest_plan(run)
             summary = run.apply(plan, approve=config.approve)
             engine = run.engine
-            source = engine.open(spec.source_connection).stream(spec.source_stream)
+            source = run.source()
         if summary.status == "refused":
             raise dg.Failure(" ".join(f"{message}." for message in summary.refusals), metadata=pages.of_refusal(plan), allow_retries=False)
         return dg.MaterializeResult(
@@ -117,18 +131,6 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         )
 
     return applied
-
-
-def _schedule(spec: SyncSpec, job: Any) -> dg.ScheduleDefinition:
-    """Stopped until a person starts it: a checkout on some laptop must not write to platforms because its pages were opened."""
-    return dg.ScheduleDefinition(
-        name=f"{spec.name}_schedule",
-        job=job,
-        cron_schedule=str(spec.schedule),
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=f"Runs {spec.name}. It is stopped until you start it here.",
-        execution_timezone="UTC",
-    )
 
 
 def _purpose(spec: SyncSpec) -> str:

@@ -178,12 +178,7 @@ def test_what_only_the_platform_can_tell_is_not_refused(project: Path) -> None:
             "  read: {mode: incremental, cursor: at}\n",
             "6: shop.whole cannot be asked for what changed since a cursor; remove 'read' to read it whole each time",
         ),
-        (
-            "shop.whole",
-            "shop.keepers",
-            "  partitions: {by: at, start: 2025-01-01}\n",
-            "6: shop.whole cannot be asked for a window of a cursor",
-        ),
+        ("shop.whole", "shop.keepers", "  after: [c2q]\n", "6: there is no sync 'c2q' to run after; there is nothing"),
         (
             "shop.whole",
             "shop.keepers",
