@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from connectors.errors import ConfigError
 from pipelines.components.names import applied_key, plain, raw_key, remote_key
@@ -55,6 +56,11 @@ class Project:
         return {name: spec for name, spec in self.runtime.syncs.specs.items() if name not in self.problems}
 
     @cached_property
+    def jobs(self) -> dict[str, UnresolvedAssetJobDefinition]:
+        """The job of each sync that can run: one object, whoever names it."""
+        return {name: job_of(spec) for name, spec in self.specs.items()}
+
+    @cached_property
     def lookups(self) -> dict[str, tuple[str, ...]]:
         """The syncs that each sync looks something up in and that therefore run before it. A circle is cut at its last edge:
         two syncs that look each other up take what the other wrote last time."""
@@ -71,7 +77,11 @@ class Project:
         spec = self.specs[name]
         try:
             defs = build_sync_defs(
-                spec, lookups=self._deps(spec), connector=self.connector(spec.target_connection), running=self.runtime.schedules_run
+                spec,
+                lookups=self._deps(spec),
+                connector=self.connector(spec.target_connection),
+                job=self.jobs[name],
+                running=self.runtime.schedules_run,
             )
             dg.Definitions.validate_loadable(dg.Definitions(assets=defs.assets, resources={RESOURCE: open_session}))
         except Exception as error:  # noqa: BLE001 (whatever Dagster refuses about one sync must not hide the others)
@@ -81,7 +91,7 @@ class Project:
 
     def _deps(self, spec: SyncSpec) -> list[dg.AssetDep]:
         """What the sync looks up, window by window where both have windows."""
-        windows = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+        windows = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True) if spec.partitions else None
         named = [(name, self.specs[name]) for name in self.lookups.get(spec.name, ())]
         return [
             dg.AssetDep(applied_key(name), partition_mapping=windows if spec.partitions and other.partitions else None)
@@ -91,7 +101,7 @@ class Project:
     def triggers(self) -> dg.Definitions:
         """The sensor of the syncs that follow others, where there are any."""
         followers = [spec for spec in self.specs.values() if spec.after]
-        jobs = [job_of(spec) for spec in followers]
+        jobs = [self.jobs[spec.name] for spec in followers]
         return dg.Definitions(sensors=[sensor_of(followers, jobs, running=self.runtime.schedules_run)] if followers else [])
 
     def _broken(self, name: str) -> dg.Definitions:

@@ -25,13 +25,18 @@ class ApplyConfig(dg.Config):
 
 
 def build_sync_defs(
-    spec: SyncSpec, *, lookups: Sequence[dg.AssetDep] = (), connector: str | None = None, running: bool = False
+    spec: SyncSpec,
+    *,
+    lookups: Sequence[dg.AssetDep] = (),
+    connector: str | None = None,
+    job: UnresolvedAssetJobDefinition | None = None,
+    running: bool = False,
 ) -> dg.Definitions:
     """The definitions of one sync. `lookups` are the applied records of the syncs whose crosswalks its mapping asks and that run
-    before it; `connector` is the sink's, as a kind; `running`: its schedule is, from the start. The source asset, shared by
-    all syncs of a stream, is not among them.
+    before it; `connector` is the sink's, as a kind; `job` is its job, where others name it too; `running`: its schedule is,
+    from the start. The source asset, shared by all syncs of a stream, is not among them.
     """
-    job = job_of(spec)
+    job = job or job_of(spec)
     schedules = [schedule_of(spec, job, running=running)] if spec.schedule else []
     return dg.Definitions(assets=[_plan_asset(spec, lookups), _applied_asset(spec, connector)], jobs=[job], schedules=schedules)
 
