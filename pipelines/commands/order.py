@@ -17,7 +17,7 @@ def in_order(specs: Mapping[str, SyncSpec]) -> list[str]:
     Where syncs wait for each other (two directions between the same streams), only look-ups count, and by name where those do, too.
     """
     looked_up = {name: _looked_up(spec) & specs.keys() - {name} for name, spec in specs.items()}
-    written = {name: {other for other, one in specs.items() if one.target == spec.source} - {name} for name, spec in specs.items()}
+    written = {name: _written_before(spec, specs) - {name} for name, spec in specs.items()}
     for needs in ({name: looked_up[name] | written[name] for name in specs}, looked_up):
         try:
             return _sorted(needs)
@@ -39,3 +39,8 @@ def _sorted(needs: Mapping[str, set[str]]) -> list[str]:
 
 def _looked_up(spec: SyncSpec) -> set[str]:
     return {name.replace("''", "'") for expression in (spec.fields or {}).values() for name in _LOOKUP.findall(expression)}
+
+
+def _written_before(spec: SyncSpec, specs: Mapping[str, SyncSpec]) -> set[str]:
+    """The syncs that write what this one reads, and those that it is said to follow."""
+    return {name for name, one in specs.items() if one.target == spec.source} | (set(spec.after) & specs.keys())

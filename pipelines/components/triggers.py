@@ -71,7 +71,8 @@ def sensor_of(followers: Sequence[SyncSpec], jobs: Sequence[Any], *, running: bo
 def live_request(spec: SyncSpec, run_key: str | None = None) -> dg.RunRequest:
     """A run that reads from the sync's cursor."""
     key = current_key(spec)
-    return dg.RunRequest(run_key=run_key, job_name=spec.name, partition_key=key, tags={LIVE: "true"} if key else {})
+    tags = {"crossdock/sync": spec.name, **({LIVE: "true"} if key else {})}
+    return dg.RunRequest(run_key=run_key, job_name=spec.name, partition_key=key, tags=tags)
 
 
 def _follow(

@@ -43,7 +43,7 @@ def chained(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as made:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
         yield made
 
 
