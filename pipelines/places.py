@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONNECTIONS_FILE", "Places", "find_places"]
+from connectors.errors import ConfigError
+
+__all__ = ["CONNECTIONS_FILE", "Places", "dagster_database", "find_places"]
 
 CONNECTIONS_FILE = "connections.yaml"
 
@@ -37,20 +39,36 @@ def find_places(environ: Mapping[str, str], start: Path) -> Places:
     """The places of the project around the folder `start`.
 
     CROSSDOCK_HOME, CROSSDOCK_CONNECTIONS, CROSSDOCK_LEDGER (`sqlite:///…`, `postgresql://…`) and CROSSDOCK_STAGING
-    (a folder, or a URL) move them; relative paths start at `start`. An empty variable counts as unset.
+    (a folder, or a URL) move them, CROSSDOCK_DATABASE both of the latter where they are not named themselves; relative
+    paths start at `start`. An empty variable counts as unset.
     """
     root = _project(start)
     named = environ.get("CROSSDOCK_CONNECTIONS")
     home = (start / environ.get("CROSSDOCK_HOME", "")) if environ.get("CROSSDOCK_HOME") else root / ".crossdock"
-    staging = environ.get("CROSSDOCK_STAGING") or str(home / "staging")
+    database = environ.get("CROSSDOCK_DATABASE")
+    staging = environ.get("CROSSDOCK_STAGING") or database or str(home / "staging")
     return Places(
         root=root,
         home=home,
         connections=start / named if named else root / CONNECTIONS_FILE,
         syncs=root / "pipelines" / "defs",
-        ledger=environ.get("CROSSDOCK_LEDGER") or f"sqlite:///{home / 'ledger.db'}",
+        ledger=environ.get("CROSSDOCK_LEDGER") or database or f"sqlite:///{home / 'ledger.db'}",
         staging=staging if "://" in staging else str(start / staging),
     )
+
+
+def dagster_database(environ: Mapping[str, str]) -> str | None:
+    """The PostgreSQL database that Dagster's own storage lies in, as SQLAlchemy takes it; None: SQLite files in Dagster's home.
+
+    CROSSDOCK_DAGSTER names it, or else CROSSDOCK_DATABASE; `sqlite` in the former keeps the files. Raises ConfigError for any other kind.
+    """
+    url = environ.get("CROSSDOCK_DAGSTER") or environ.get("CROSSDOCK_DATABASE")
+    if not url or url == "sqlite":
+        return None
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise ConfigError("Dagster's storage cannot lie at that address; CROSSDOCK_DAGSTER takes postgresql://… or sqlite, the default")
+    return f"postgresql+psycopg2://{rest}"
 
 
 def _project(start: Path) -> Path:

@@ -5,9 +5,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.instance.ref import InstanceRef
 
@@ -54,7 +56,8 @@ def run_in_process(
     current = current_key(spec) if backfill is None else None
     tags = {"crossdock/started_by": plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
     only = [plan_key(spec.name), applied_key(spec.name)] if backfill is not None and backfill.staged else None
-    settled = InstanceRef.from_dir(str(dagster_home(runtime.places, runtime.environ)), overrides=UNCAPTURED)
+    folder = str(dagster_home(runtime.places, runtime.environ))
+    settled = InstanceRef.from_dir(folder, overrides=UNCAPTURED | _stored_in(folder))
     with dg.DagsterInstance.from_ref(settled) as instance, _signals() as arrived:
         try:
             defs.resolve_job_def(spec.name).execute_in_process(
@@ -62,6 +65,15 @@ def run_in_process(
             )
         except DagsterExecutionInterruptedError:
             raise KeyboardInterrupt(*(number for number in arrived() if number == signal.SIGTERM)) from None
+
+
+def _stored_in(folder: str) -> dict[str, Any]:
+    """The project's own storage, in the very folder of this runtime, unless the folder's dagster.yaml names another."""
+    written = yaml.safe_load((Path(folder) / "dagster.yaml").read_text("utf-8")) if (Path(folder) / "dagster.yaml").is_file() else {}
+    custom = (written or {}).get("storage", {}).get("custom", {})
+    if custom.get("module") != "pipelines.components.storage":
+        return {}
+    return {"storage": {"custom": {**custom, "config": {"folder": folder}}}}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The tables in PostgreSQL that staging lies in, and connections to them."""
+"""The tables in PostgreSQL that staging lies in, and what is said where they are out of reach."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,21 +47,11 @@ def reached(url: str) -> Iterator[None]:
         raise RetryableError(f"staging's database at {where} is out of reach {why}") from error
 
 
-@contextmanager
-def transaction(url: str) -> Iterator[Cursor]:
-    """A cursor whose work is committed at the end, or undone when the block raises. Raises RetryableError where the database goes away."""
-    with reached(url), adbc.connect(url) as connection:
-        with connection.cursor() as cursor:
-            yield cursor
-        connection.commit()
-
-
-def create_tables(url: str) -> None:
+def create_tables(cursor: Cursor) -> None:
     """Make the tables that are not there yet."""
-    with transaction(url) as cursor:
-        rows(cursor, "SELECT pg_advisory_xact_lock($1)", _LOCK)
-        for statement in _TABLES:
-            cursor.execute(statement)
+    rows(cursor, "SELECT pg_advisory_xact_lock($1)", _LOCK)
+    for statement in _TABLES:
+        cursor.execute(statement)
 
 
 def rows(cursor: Cursor, query: str, *parameters: Any) -> list[tuple[Any, ...]]:

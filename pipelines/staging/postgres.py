@@ -23,7 +23,8 @@ from pipelines.staging import ROW_GROUP, Batch, Dataset, StagingError
 from pipelines.staging.chunks import Chunks
 from pipelines.staging.manifest import note_bytes, note_value, schema_bytes, schema_value
 from pipelines.staging.pgpart import PostgresPart
-from pipelines.staging.pgtables import SCHEMA, Cursor, create_tables, libpq_url, part_table, reached, rows, transaction
+from pipelines.staging.pgpool import Pool
+from pipelines.staging.pgtables import SCHEMA, Cursor, create_tables, libpq_url, part_table, reached, rows
 from pipelines.staging.pgtext import decoded_text, encoded_text
 
 _POSITIONS = 50_000  # asked for in one query
@@ -34,16 +35,17 @@ class PostgresStaging:
     """Staging in a database, its tables made when first opened. Threads and processes may share it."""
 
     def __init__(self, url: str) -> None:
-        self._url = libpq_url(url)
-        create_tables(self._url)
+        self._pool = Pool(libpq_url(url))
+        with self._pool.transaction() as cursor:
+            create_tables(cursor)
 
     def begin(self, dataset: Dataset) -> "PostgresWriter":
         """Start a batch, in a transaction of its own."""
-        return PostgresWriter(self._url, dataset)
+        return PostgresWriter(self._pool, dataset)
 
     def batches(self, dataset: Dataset) -> list[Batch]:
         """The committed batches, oldest first."""
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             found = rows(
                 cursor, "SELECT id, schema, count, note FROM crossdock_staging.batch WHERE dataset = $1 ORDER BY id", _dataset_text(dataset)
             )
@@ -63,7 +65,7 @@ class PostgresStaging:
         order = np.argsort(wanted, kind="stable")
         ordered = wanted[order]
         found: list[pa.RecordBatch] = []
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             for part in _parts(cursor, batch):
                 begin, end = np.searchsorted(ordered, [part.first, part.first + part.count])
                 for start in range(begin, end, _POSITIONS):
@@ -83,7 +85,7 @@ class PostgresStaging:
                 names.append(array_name)
                 types.append(values.dtype.str)
                 contents.append(content[start : start + _PIECE])
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             number, key = int(batch.id), encoded_text(name)
             cursor.execute("DELETE FROM crossdock_staging.piece WHERE batch = $1 AND name = $2", (number, key))
             for turn, piece in enumerate(zip(names, types, contents, strict=True)):
@@ -95,7 +97,7 @@ class PostgresStaging:
 
     def get_index(self, batch: Batch, name: str) -> Mapping[str, npt.NDArray[Any]] | None:
         """The arrays, in memory."""
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             pieces = rows(
                 cursor,
                 "SELECT array_name, dtype, content FROM crossdock_staging.piece WHERE batch = $1 AND name = $2 ORDER BY number",
@@ -114,7 +116,7 @@ class PostgresStaging:
     def drop(self, batch: Batch) -> None:
         """Remove the batch, its parts and its indexes in one transaction."""
         number = int(batch.id)
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             found = rows(cursor, "SELECT number FROM crossdock_staging.part WHERE batch = $1", number)
             for (part,) in found:
                 cursor.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{part_table(number, part)}")
@@ -123,10 +125,11 @@ class PostgresStaging:
                 cursor.execute(f"DELETE FROM {SCHEMA}.{table} WHERE batch = $1", (number,))  # noqa: S608
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close the connections that lie idle."""
+        self._pool.close()
 
     def _ranges(self, batch: Batch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        with transaction(self._url) as cursor:
+        with self._pool.transaction() as cursor:
             for part in _parts(cursor, batch):
                 for first in range(part.first, part.first + part.count, ROW_GROUP):
                     some = f"<table> WHERE position >= {first} AND position < {first + ROW_GROUP} ORDER BY position"
@@ -136,14 +139,14 @@ class PostgresStaging:
 class PostgresWriter:
     """One batch on its way, in an open transaction that is undone unless it is committed."""
 
-    def __init__(self, url: str, dataset: Dataset) -> None:
-        self._url, self._dataset = url, dataset
+    def __init__(self, pool: Pool, dataset: Dataset) -> None:
+        self._url, self._dataset = pool.url, dataset
         self._chunks = Chunks()
         self._parts: list[PostgresPart] = []
-        with transaction(url) as cursor:  # seen by others at once, so that two writers differ
+        with pool.transaction() as cursor:  # seen by others at once, so that two writers differ
             self._number: int = rows(cursor, "SELECT nextval('crossdock_staging.batch_id')")[0][0]
         self._open = ExitStack()
-        self._cursor: Cursor = self._open.enter_context(transaction(url))
+        self._cursor: Cursor = self._open.enter_context(pool.transaction())
 
     def __enter__(self) -> "PostgresWriter":
         return self

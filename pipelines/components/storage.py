@@ -1,0 +1,42 @@
+"""Where Dagster keeps its runs and events: SQLite in its home, or the PostgreSQL database that the environment names.
+
+dagster.yaml names this class, so that one file serves a laptop and a cluster.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from dagster import Field, Noneable
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from connectors.errors import ConfigError
+from pipelines.places import dagster_database
+from pipelines.runtime import dagster_home, places
+
+if TYPE_CHECKING:
+    from dagster._config.config_schema import UserConfigSchema
+
+__all__ = ["Storage"]
+
+
+class Storage(DagsterStorage, ConfigurableClass):
+    """Opens the storage that CROSSDOCK_DAGSTER or CROSSDOCK_DATABASE names, else SQLite in `folder` (None: Dagster's home)."""
+
+    @classmethod
+    def config_type(cls) -> "UserConfigSchema":
+        """What may stand under `config:`."""
+        return {"folder": Field(Noneable(str), is_required=False, default_value=None)}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> DagsterStorage:  # type: ignore[override]
+        """The storage itself. Raises ConfigError for an address of another kind, and where the driver is not installed."""
+        if (url := dagster_database(os.environ)) is None:
+            from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+            return DagsterSqliteStorage(config_value["folder"] or str(dagster_home(places(), os.environ)), inst_data)
+        try:
+            from dagster_postgres.storage import DagsterPostgresStorage
+        except ImportError:
+            raise ConfigError("Dagster's storage in PostgreSQL needs its driver; install crossdock[postgres]") from None
+        return DagsterPostgresStorage(url, inst_data=inst_data)
