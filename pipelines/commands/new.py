@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands import exits
+from pipelines.commands import exits, new_connector
 from pipelines.commands.connections import records_of
 from pipelines.commands.everywhere import Command, Group, open_project
 from pipelines.terminal import screen, visible
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "sync"]
 
-app = typer.Typer(cls=Group, help="Write a new sync.", rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="Write a new sync or connector.", rich_markup_mode=None)
 
 SAMPLE = 200  # records of each side that are looked at
 
 
 @app.callback()
 def new() -> None:
-    """Write a new sync, ready to be looked at and planned."""
+    """Write a new sync, ready to be looked at and planned, or a new connector, ready to be made yours."""
+
+
+app.command(cls=Command)(new_connector.connector)
 
 
 @app.command(cls=Command)
