@@ -34,7 +34,7 @@ def findings(settings: KragleSettings, client: KragleClient, listed: Callable[[i
         yield _unproven(settings, seen)
         return
     yield from _about(settings, known)
-    yield _look_up(client, known)
+    yield _look_up(settings, client, known)
 
 
 def _look_for_ours(
@@ -86,7 +86,9 @@ def _about(settings: KragleSettings, known: Record) -> Iterator[Finding]:
         yield Finding("login", False, f"our stack {known.get('id')} is shown as to strangers: the login is not in force", _RENEW)
         return
     yield Finding("login", True, f"in force: our stack {known.get('id')} shows what only its owner sees")
-    yield Finding("owner", True, f"{owner}" + ("" if settings.owner else "; set owner to it, so that an expired login is noticed at once"))
+    unset = settings.owner is None
+    told = f"{owner}; where it is set, an expired login is noticed at once" if unset else f"{owner}"
+    yield Finding("owner", True, told, f"owner: {owner}" if unset else "")
     missing = lacking(known, settings.owner_fields)
     yield Finding(
         "owner's fields",
@@ -96,7 +98,7 @@ def _about(settings: KragleSettings, known: Record) -> Iterator[Finding]:
     )
 
 
-def _look_up(client: KragleClient, known: Record) -> Finding:
+def _look_up(settings: KragleSettings, client: KragleClient, known: Record) -> Finding:
     """Whether a name leads to its stack. Whatever comes out, reading works: only its cost differs."""
     subject, name = "look-up by name", known.get("name")
     if not isinstance(name, str) or not name.strip() or name.strip().isdigit() or "/" in name:
@@ -106,5 +108,7 @@ def _look_up(client: KragleClient, known: Record) -> Finding:
     except ConnectorError as error:
         return Finding(subject, True, f"does not work ({error}): names are looked up in the list")
     right = isinstance(found, dict) and same_id(found.get("id"), known.get("id"))
-    detail = "finds the stack; if you never give two stacks one name, name_lookup: direct saves requests"
-    return Finding(subject, True, detail if right else "finds another stack of the same name: leave name_lookup at list")
+    if not right:
+        return Finding(subject, True, "finds another stack of the same name", "" if settings.name_lookup == "list" else "name_lookup: list")
+    advice = "name_lookup: direct, if no two stacks that are seen share a name" if settings.name_lookup == "list" else ""
+    return Finding(subject, True, "finds the stack in one request", advice)

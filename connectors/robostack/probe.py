@@ -20,8 +20,12 @@ def findings(
     client: RobostackClient,
     streams: Sequence[Stream],
     find_everything: Callable[[Stream], tuple[Answer, Found]],
+    hiding: Callable[[Found], tuple[str, ...]],
 ) -> Iterator[Finding]:
-    """One finding for the credentials, one for unknown resources, one for each declared stream."""
+    """One finding for the credentials, one for unknown resources, one for each declared stream.
+
+    `hiding` says why an answer may not show all there are.
+    """
     try:
         told_apart = _unknown_resource(client)
     except CredentialsError as error:
@@ -38,7 +42,7 @@ def findings(
     if not streams:
         yield Finding("streams", False, "no resource is declared, and nothing lists them", "declare each resource under streams")
     for stream in streams:
-        yield _stream(stream, find_everything)
+        yield from _stream(settings, stream, find_everything, hiding)
 
 
 def _unknown_resource(client: RobostackClient) -> Finding:
@@ -59,12 +63,26 @@ def _unknown_resource(client: RobostackClient) -> Finding:
     )
 
 
-def _stream(stream: Stream, find_everything: Callable[[Stream], tuple[Answer, Found]]) -> Finding:
+def _stream(
+    settings: RobostackSettings,
+    stream: Stream,
+    find_everything: Callable[[Stream], tuple[Answer, Found]],
+    hiding: Callable[[Found], tuple[str, ...]],
+) -> Iterator[Finding]:
     subject = f"stream {stream.name}"
     try:
         answer, found = find_everything(stream)
     except ConnectorError as error:
-        return Finding(subject, False, str(error), f"streams.{stream.name}")
+        yield Finding(subject, False, str(error), f"streams.{stream.name}")
+        return
     doubts = "; ".join(found.doubts)
     size = f"{found.count:,} records, answered {answer.status} as {found.shape}"
-    return Finding(subject, not doubts, f"{size}; {doubts}" if doubts else size, f"streams.{stream.name}.key" if doubts else "")
+    yield Finding(subject, not doubts, f"{size}; {doubts}" if doubts else size, f"streams.{stream.name}.key" if doubts else "")
+    others = [reason for reason in hiding(found) if reason not in found.doubts]
+    if others and settings.result_cap != "none":
+        yield Finding(
+            f"all of {stream.name}",
+            True,
+            "; ".join(others),
+            f"result_cap: none, if these are all there are, else result_cap: {found.count}",
+        )

@@ -20,6 +20,7 @@ from connectors.settings import Ports
 __all__ = ["RobostackSource", "suspicious"]
 
 _EVERYTHING: dict[str, JsonValue] = {"selection": {"selection": {}}, "empty": {}, "no_body": ABSENT}
+_SPELT = {"selection": 'the body {"selection": {}}', "empty": "the body {}", "no_body": "a request without a body"}
 _NOT_THIS_WAY = frozenset({400, 405, 406, 411, 415, 422})
 _PROOF_READS = 3  # two in a row must agree
 _SMALL_CAPS = frozenset({10, 20, 25, 30, 32, 40, 50, 60, 64, 75, 80})  # too common as counts to refuse deletes for
@@ -52,7 +53,11 @@ class RobostackSource:
 
     def check(self) -> Iterator[Finding]:
         """Whether the credentials work, which shape answers have, and whether a misspelt resource would be noticed."""
-        return findings(self._settings, self._client, self.streams(), self._find_everything)
+        yield from findings(
+            self._settings, self._client, self.streams(), self._find_everything, lambda found: _hiding(found, self._settings)
+        )
+        if self._way and self._settings.find_all == "auto":
+            yield Finding("find all", True, f"{_SPELT[self._way]} finds every record", f"find_all: {self._way}")
 
     def request_counts(self) -> Mapping[str, int]:
         """Requests sent so far: {"read": n, "write": n}."""

@@ -34,7 +34,7 @@ def findings(source: "StackAiSource") -> Iterator[Finding]:
     yield Finding("credentials", True, "accepted")
     yield _organization(source, records)
     told = f"{total:,} in all" if total is not None else "no total is told: a proof reads twice"
-    yield Finding("connections", True, f"{len(records)} came when {_SAMPLE} were asked for; {told}")
+    yield Finding("connections", True, f"{len(records)} came when {_SAMPLE} were asked for; {told}", _cap(source, records))
     if records:
         yield _secrets(source, records)
         yield _children(source, str(records[0]["id"]))
@@ -44,6 +44,15 @@ def findings(source: "StackAiSource") -> Iterator[Finding]:
         yield Finding("available connections", True, f"{types} types")
     except ConnectorError as error:
         yield Finding("available connections", True, f"cannot be read as a list ({error})")
+
+
+def _cap(source: "StackAiSource", records: list[Record]) -> str:
+    """The page size to set, where fewer connections came than were asked for and more follow."""
+    if not 2 <= len(records) < _SAMPLE or (source.settings.page_size or _SAMPLE) <= len(records):
+        return ""
+    following, _ = source.page_of_connections(len(records), 1)
+    known = {record["id"] for record in records}
+    return f"page_size: {len(records)}" if any(record["id"] not in known for record in following) else ""
 
 
 def _organization(source: "StackAiSource", records: list[Record]) -> Finding:

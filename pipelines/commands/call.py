@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import open_project
+from pipelines.commands.given import json_text
 from pipelines.terminal import screen, shown, visible
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def call(
         client = project.open_client(connection)
         try:
             method = getattr(client, chosen.name)
-            arguments = arguments_for(method, _named(given or []), _json(body) if body is not None else None, with_body=body is not None)
+            arguments = arguments_for(
+                method, _named(given or []), json_text(body, "--body") if body is not None else None, with_body=body is not None
+            )
             _confirm(chosen, connection, arguments, yes=yes)
             answer = _sent(method, arguments, chosen, connection)
         finally:
@@ -86,24 +88,6 @@ def _named(given: Sequence[str]) -> dict[str, str]:
             raise exits.Stopped(f"{visible(name)!r} is given twice; give it once", exits.CONFIG)
         named[name] = value
     return named
-
-
-def _json(text: str) -> "JsonValue":
-    from connectors.errors import ContractError
-    from connectors.jsontext import loads
-
-    source = "--body"
-    if text.startswith("@"):
-        source = text[1:]
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise exits.Stopped(f"the body's file {source} cannot be read ({why}); correct its name", exits.CONFIG) from None
-    try:
-        return loads(text)
-    except ContractError as error:
-        raise exits.Stopped(f"{source} is not JSON: {error}; correct it", exits.CONFIG) from None
 
 
 def _value(text: str) -> "JsonValue":

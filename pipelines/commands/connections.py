@@ -1,12 +1,13 @@
-"""Looking at connections: `check`, `streams`, `read`. Nothing here writes anywhere."""
+"""Looking at connections: `check`, `streams`, `read`. Nothing here writes anywhere, but for the record that `--probe-writes` asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import open_project
+from pipelines.commands.probe import probed_writes
 from pipelines.terminal import screen, shown, visible
 
 if TYPE_CHECKING:
@@ -18,9 +19,19 @@ __all__ = ["COMMANDS", "check", "read", "streams"]
 
 def check(
     connection: Annotated[str | None, typer.Argument(help="A connection of connections.yaml; all of them where left out.")] = None,
+    probe_writes: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Also write one throwaway record there: create, change, delete it.")
+    ] = None,
+    record: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE", help="That record, with {probe} in a text; else one like those that are there.")
+    ] = None,
+    leave: Annotated[bool, typer.Option("--leave", help="Try it also on a stream that cannot delete: the record stays.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the record is written.")] = False,
 ) -> int:
-    """Try credentials, reachability and each platform's abilities. Nothing is written."""
+    """Try credentials, reachability and each platform's abilities. Nothing is written without --probe-writes."""
     out = screen()
+    if probe_writes is not None and connection is None:
+        raise exits.Stopped("--probe-writes needs the connection whose stream it names: crossdock check CONNECTION …", exits.CONFIG)
     with open_project() as project:
         if connection is not None:
             project.connections.entry(connection)
@@ -30,6 +41,9 @@ def check(
         worst, told = exits.OK, []
         for name in names:
             findings, status = _findings(project, name)
+            if probe_writes is not None and status == exits.OK:
+                probed, status = probed_writes(project, name, probe_writes, record, leave=leave, yes=yes)
+                findings += [_told(one) for one in probed]
             worst = max(worst, status)
             told.append({"connection": name, "ok": status == exits.OK, "findings": findings})
             out.line((name, "bold"), "  ", ("fine", "green") if status == exits.OK else ("needs attention", "red"))
@@ -150,14 +164,33 @@ def _findings(project: "Runtime", name: str) -> tuple[list[dict[str, Any]], int]
         model = project.connector_of(name).settings
         told += [_found("secrets", False, sentence, "") for sentence in project.connections.entry(name).written_out_secrets(model)]
         status = exits.CONFIG if told else exits.OK
-        for finding in project.open_connection(name).check():
+        opened = project.open_connection(name)
+        for finding in opened.check():
             told.append(_told(finding))
             status = status if finding.ok else max(status, exits.UNREACHABLE)
+        if status == exits.OK:
+            told.append(_found("may", True, _allowed(opened.streams()), ""))
     except ConnectorError as error:
         sentence, found = exits.ending(error)
         told.append(_found("stopped", False, sentence, ""))
         status = max(status, found)
     return told, status
+
+
+def _allowed(streams: "Sequence[Stream]") -> str:
+    """What the connection may do, as far as its documents and settings say: no platform tells what a key is allowed to."""
+    ops: tuple[Op, ...] = ("create", "update", "delete")
+    able: dict[str, list[str]] = {}
+    for stream in streams:
+        does = ", ".join(f"{op} ({can.delivery.value})" for op in ops if (can := stream.capabilities.write(op)) is not None)
+        able.setdefault(does, []).append(stream.name)
+    only_read = able.pop("", [])
+    writes = [f"{does}: {_some(names)}" for does, names in able.items()]
+    return "; ".join([*writes, *([f"only read: {_some(only_read)}"] if only_read else [])]) or "nothing: it has no stream"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _told(finding: "Finding") -> dict[str, Any]:

@@ -153,3 +153,53 @@ def _free_ports(count: int) -> int:
             except OSError:
                 continue
         return first
+
+
+def test_check_says_what_may_be_done_and_suggests_settings_by_reading_alone(here: Project) -> None:
+    (told,) = here.json("check", "there")["connections"]
+    found = {one["subject"]: one for one in told["findings"]}
+    assert found["may"]["detail"] == "create (E2), update (E1), delete (E1): people, orgs"
+    assert found["find all"]["suggestion"] == "find_all: selection"
+    assert len(here.people()) == 1
+
+
+def test_a_write_is_probed_with_a_record_like_those_that_are_there_and_nothing_is_left(here: Project) -> None:
+    before = here.people()
+    told = here.json("check", "there", "--probe-writes", "people", "--yes")
+    found = {one["subject"]: one["detail"] for one in told["connections"][0]["findings"]}
+    assert (told["status"], told["exit"]) == ("ok", 0)
+    assert found["delete"] == "it is gone: nothing is left behind"
+    assert here.people() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("--probe-writes", "people"), 3, "needs the connection"),
+        (("there", "--probe-writes", "people"), 2, "nothing was sent: add --yes"),
+        (("there", "--probe-writes", "orgs", "--yes"), 3, "--record"),
+        (("there", "--probe-writes", "people", "--record", '{"email": "x"}', "--yes"), 3, "{probe} in none of its texts"),
+        (("there", "--probe-writes", "people", "--record", "{", "--yes"), 3, "--record is not JSON"),
+        (("here", "--probe-writes", "accounts", "--yes"), 3, "takes no new record"),
+    ],
+)
+def test_a_write_that_cannot_be_probed_is_refused_before_anything_is_sent(
+    here: Project, arguments: tuple[str, ...], status: int, says: str
+) -> None:
+    before = here.there.counters.copy()
+    ended = here.run("check", *arguments)
+    assert ended.status == status
+    assert says in ended.err
+    assert {name: count for name, count in here.there.counters.items() if name != "find"} == {
+        name: count for name, count in before.items() if name != "find"
+    }
+
+
+def test_a_probed_write_that_the_platform_refuses_ends_partial(here: Project) -> None:
+    here.there.set_switch("unknown_fields", "refused")
+    here.there.resources["people"].fields.update(dict.fromkeys(("id", "email")))
+    try:
+        told = here.json("check", "there", "--probe-writes", "people", "--record", '{"email": "{probe}", "colour": 1}', "--yes")
+    finally:
+        here.there.set_switch("unknown_fields", "stored")
+    assert (told["status"], told["exit"]) == ("failed", 1)

@@ -1,0 +1,30 @@
+"""JSON that a person gives on the command line, or in a file that it names."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.commands import exits
+
+if TYPE_CHECKING:
+    from connectors.base import JsonValue
+
+__all__ = ["json_text"]
+
+
+def json_text(text: str, option: str) -> "JsonValue":
+    """The value of an option that is JSON, or `@FILE` of a file that holds it. Raises Stopped naming the option or the file."""
+    from connectors.errors import ContractError
+    from connectors.jsontext import loads
+
+    source = option
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise exits.Stopped(f"{option}: the file {source} cannot be read ({why}); correct its name", exits.CONFIG) from None
+    try:
+        return loads(text)
+    except ContractError as error:
+        raise exits.Stopped(f"{source} is not JSON: {error}; correct it", exits.CONFIG) from None
