@@ -1,13 +1,13 @@
 """What a connection may set, and the type that keeps secrets from being shown. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
-from connectors.base import Clock, Operation, Rng, Source
+from connectors.base import Clock, JsonValue, Operation, Record, Rng, Source
 
 Result = TypeVar("Result")
 
@@ -118,11 +118,28 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class Consent:
+    """How a person lets a provider in, on a platform that is connected that way: an address to open, and a code that works once.
+
+    `takes` names what may be given. `model(client, settings, given, renewed)` gives what both steps are about; `renewed` is the
+    id of a record whose consent is given anew, None for a new one. `start(client, model)` gives the address.
+    `finish(client, settings, model, code, renewed)` gives the id of what was made or renewed, or None where the answer tells none.
+    All raise ConnectorError; neither step is ever sent twice.
+    """
+
+    takes: Sequence[str]
+    model: Callable[[Any, Any, Mapping[str, JsonValue], str | None], Record]
+    start: Callable[[Any, Record], str]
+    finish: Callable[[Any, Any, Record, Secret, str | None], str | None]
+
+
+@dataclass(frozen=True)
 class Connector:
     """A platform as `runtime` registers it.
 
     `open` gives a Source (or Sink) for a connection; `client` gives the object whose methods are the
-    documented operations, by name; `emulator` is the module that serves the platform on loopback.
+    documented operations, by name; `emulator` is the module that serves the platform on loopback; `consent` is there where
+    connections of the platform are made by a person who opens an address.
     """
 
     name: str
@@ -132,3 +149,4 @@ class Connector:
     operations: Sequence[Operation]
     emulator: str
     demo: dict[str, Any] = field(default_factory=dict)
+    consent: Consent | None = None

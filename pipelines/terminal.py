@@ -107,6 +107,11 @@ class Screen:
         if not self.as_json:
             _print(self._out, _assembled(parts, indent), cut=False, indent=indent)
 
+    def whole(self, text: str) -> None:
+        """One line that is neither cut nor wrapped, so that it can be copied."""
+        if not self.as_json:
+            self._out.print(Text(text), soft_wrap=True)
+
     def fact(self, label: str, *parts: str | tuple[str, str], style: str = "") -> None:
         """A label and a sentence beside it, wrapped under itself; an empty label goes on with the one before."""
         if not self.as_json:

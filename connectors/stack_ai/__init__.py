@@ -2,6 +2,7 @@
 
 from connectors.settings import Connector
 from connectors.stack_ai.client import StackAiClient
+from connectors.stack_ai.consent import CONSENT
 from connectors.stack_ai.operations import OPERATIONS
 from connectors.stack_ai.settings import StackAiSettings
 from connectors.stack_ai.sink import StackAiSink
@@ -15,5 +16,6 @@ CONNECTOR = Connector(
     client=StackAiClient,
     operations=OPERATIONS,
     emulator="connectors.stack_ai.emulator",
+    consent=CONSENT,
     demo={"token_url": "/token", "username": "demo", "password": "demo"},
 )

@@ -8,7 +8,7 @@ import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import open_project
-from pipelines.commands.given import json_text
+from pipelines.commands.given import json_text, named_texts
 from pipelines.terminal import screen, shown, visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def call(
         try:
             method = getattr(client, chosen.name)
             arguments = arguments_for(
-                method, _named(given or []), json_text(body, "--body") if body is not None else None, with_body=body is not None
+                method, named_texts(given or []), json_text(body, "--body") if body is not None else None, with_body=body is not None
             )
             _confirm(chosen, connection, arguments, yes=yes)
             answer = _sent(method, arguments, chosen, connection)
@@ -76,18 +76,6 @@ def arguments_for(method: Callable[..., Any], named: Mapping[str, str], body: An
     if missing:
         raise exits.Stopped(f"{method.__name__} needs {_listed(missing)}; write {' '.join(f'{name}=…' for name in missing)}", exits.CONFIG)
     return found
-
-
-def _named(given: Sequence[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for word in given:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise exits.Stopped(f"{visible(word)!r} must be written as NAME=VALUE", exits.CONFIG)
-        if name in named:
-            raise exits.Stopped(f"{visible(name)!r} is given twice; give it once", exits.CONFIG)
-        named[name] = value
-    return named
 
 
 def _value(text: str) -> "JsonValue":

@@ -1,14 +1,16 @@
-"""JSON that a person gives on the command line, or in a file that it names."""
+"""What a person gives on the command line: JSON, or the file that holds it, and NAME=VALUE."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.commands import exits
+from pipelines.terminal import visible
 
 if TYPE_CHECKING:
     from connectors.base import JsonValue
 
-__all__ = ["json_text"]
+__all__ = ["json_text", "named_texts"]
 
 
 def json_text(text: str, option: str) -> "JsonValue":
@@ -28,3 +30,16 @@ def json_text(text: str, option: str) -> "JsonValue":
         return loads(text)
     except ContractError as error:
         raise exits.Stopped(f"{source} is not JSON: {error}; correct it", exits.CONFIG) from None
+
+
+def named_texts(given: Sequence[str]) -> dict[str, str]:
+    """The texts of NAME=VALUE by their names. Raises Stopped for what is not written so, or is given twice."""
+    named: dict[str, str] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise exits.Stopped(f"{visible(word)!r} must be written as NAME=VALUE", exits.CONFIG)
+        if name in named:
+            raise exits.Stopped(f"{visible(name)!r} is given twice; give it once", exits.CONFIG)
+        named[name] = value
+    return named
