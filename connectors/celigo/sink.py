@@ -20,6 +20,9 @@ class CeligoSink(CeligoSource):
 
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """One request each (and one read before an update or delete), one receipt each; see `connectors.base.Sink.write`."""
+        ops = {change.op for change in changes}
+        if len(ops) > 1:
+            raise ConfigError(f"one call writes changes of one kind, not {', '.join(sorted(ops))}; send them apart")
         if changes and stream.capabilities.write(changes[0].op) is None:
             raise ConfigError(f"Celigo's {stream.name} can only be read; write to its stacks")
         return self._one_by_one(changes)

@@ -29,6 +29,9 @@ class RobostackSink(RobostackSource):
 
         Raises ConfigError or RetryableError only while nothing of these changes was applied.
         """
+        ops = {change.op for change in changes}
+        if len(ops) > 1:
+            raise ConfigError(f"one call writes changes of one kind, not {', '.join(sorted(ops))}; send them apart")
         if changes and changes[0].op == "create":
             return iter(self._create(stream, changes))
         return self._one_by_one(stream, changes)

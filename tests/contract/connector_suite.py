@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pytest
 
 from connectors.arrow import records_of
-from connectors.base import Change, Completeness, Op, ReadRequest, Receipt, Record, Result, Sink, Stream
+from connectors.base import Change, Completeness, Op, Page, ReadRequest, Receipt, Record, Result, Since, Sink, Stream
 from connectors.errors import ConfigError, ConnectorError, CredentialsError
 from connectors.settings import Connector, Ports
 from pipelines.ports import SystemClock, SystemRng
@@ -109,6 +109,30 @@ class ConnectorSuite:
             keys = ({platform.key: wanted[platform.key]}, {platform.key: "nobody has this"})
             records, _ = read(sink, stream, ReadRequest(keys=keys))
         assert same(records, [wanted])
+
+    def test_a_read_that_goes_on_from_any_page_leaves_nothing_out(self, platform: Platform) -> None:
+        platform.fill(4 * PAGE)
+        with opened(platform) as sink:
+            stream = sink.stream(platform.stream)
+            pages = [(decoded(page), page.token) for page in sink.read(stream, ReadRequest())]
+            if all(token is None for _, token in pages):
+                pytest.skip(f"{platform.connector.name} gives no page that a read can go on from")
+            for at, (_, token) in enumerate(pages):
+                if token is not None:
+                    rest, _ = read(sink, stream, ReadRequest(resume=token))
+                    staged = [record for page, _ in pages[: at + 1] for record in page]
+                    assert ids([*staged, *rest], stream) == ids(platform.records(), stream)
+
+    def test_a_read_since_a_cursor_leaves_out_nothing_at_or_after_it(self, platform: Platform) -> None:
+        platform.fill(3 * PAGE)
+        with opened(platform) as sink:
+            stream = sink.stream(platform.stream)
+            for field in (platform.key, *stream.cursors):
+                values = sorted(str(record[field]) for record in platform.records() if isinstance(record.get(field), str))
+                bound = values[len(values) // 2]
+                records, _ = read(sink, stream, ReadRequest(since=Since(field, bound)))
+                wanted = [record for record in platform.records() if str(record[field]) >= bound]
+                assert ids(wanted, stream) <= ids(records, stream)
 
     def test_asking_for_some_fields_gives_them_and_the_id(self, platform: Platform) -> None:
         platform.fill(PAGE)
@@ -260,13 +284,31 @@ class ConnectorSuite:
         assert able_to.read.evidence
         assert all(can.evidence for can in (able_to.create, able_to.update, able_to.delete) if can is not None)
 
-    def test_a_stream_that_is_read_only_refuses_changes(self, platform: Platform) -> None:
+    def test_what_a_stream_does_not_claim_to_do_is_refused_and_nothing_is_sent(self, platform: Platform) -> None:
+        ops: tuple[Op, ...] = ("create", "update", "delete")
         with opened(platform) as sink:
-            closed = [stream for stream in sink.streams() if stream.capabilities.create is None]
+            closed = [(stream, op) for stream in sink.streams() for op in ops if stream.capabilities.write(op) is None]
             if not closed:
-                pytest.skip(f"every stream of {platform.connector.name} can be written")
-            with pytest.raises(ConfigError):
-                write(sink, closed[0], [Change(1, "create", {"name": "x"}, {"name": "x"})])
+                pytest.skip(f"every stream of {platform.connector.name} can be created, updated and deleted")
+            before = sink.request_counts()["write"]
+            for stream, op in closed:
+                fields = {} if op == "delete" else {"name": "x"}
+                with pytest.raises(ConfigError):
+                    write(sink, stream, [Change(1, op, {"name": "x"}, fields, None if op == "create" else "1")])
+            assert sink.request_counts()["write"] == before
+
+    def test_one_call_writes_changes_of_one_kind(self, platform: Platform) -> None:
+        platform.fill(2)
+        with opened(platform) as sink:
+            stream = able(sink, platform, "update")
+            record = platform.records()[0]
+            both = [
+                Change(1, "create", key(platform, 1), platform.values(1)),
+                Change(2, "update", {}, {"name": "x"}, record[stream.id_field], record),
+            ]
+            with pytest.raises(ConfigError, match="of one kind"):
+                list(sink.write(stream, both))
+        assert len(platform.records()) == 2
 
 
 def ports() -> Ports:
@@ -292,10 +334,15 @@ def read(source: Any, stream: Stream, request: ReadRequest) -> tuple[list[Record
     reading = source.read(stream, request)
     records: list[Record] = []
     for page in reading:
-        held = page.records if isinstance(page.records, list) else records_of(page.records)
-        assert len(held) == page.count
-        records += [record for position, record in enumerate(held) if position not in page.drop]
+        records += decoded(page)
     return records, reading.completeness
+
+
+def decoded(page: Page) -> list[Record]:
+    """The records of a page that no earlier page had."""
+    held = page.records if isinstance(page.records, list) else records_of(page.records)
+    assert len(held) == page.count
+    return [record for position, record in enumerate(held) if position not in page.drop]
 
 
 def write(sink: Sink, stream: Stream, changes: Sequence[Change]) -> list[Receipt]:
