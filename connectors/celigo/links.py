@@ -24,7 +24,7 @@ def next_link(header: str) -> str | None:
         if found is None:
             raise ContractError(f"a Link header of {len(header)} characters cannot be read, so whether more follows is not known")
         relation = next((quoted or bare for name, quoted, bare in _PARAMETER.findall(found[2]) if name.lower() == "rel"), "")
-        if "next" in relation.lower().split():
+        if "next" in relation.strip("'").lower().split():  # some quote with ' as HTML may
             targets.add(found[1].strip())
         rest = rest[found.end() :].strip().lstrip(",").strip()
     if len(targets) > 1:

@@ -160,6 +160,7 @@ def test_a_secret_is_filled_in_by_the_access_key_id_and_only_for_a_lambda_stack(
         ('<https://a/v1/stacks?x=1>; rel="next"', "https://a/v1/stacks?x=1"),
         ("</v1/stacks?x=1>;rel=next", "/v1/stacks?x=1"),
         ('<?x=a,b;c>; REL="Next"', "?x=a,b;c"),
+        ("<https://a/2>; rel='next', <https://a/9>; rel='last'", "https://a/2"),  # no quotes to the RFC, but sent
         ('<https://a/1>; rel="first last", <https://a/2>; title="a, <b>; rel=\\"next\\"" ; rel="prefetch next"', "https://a/2"),
         ('<https://a/1>; rel="prev"', None),
         ('<https://a/1>; rel="nextish", <https://a/2>', None),
