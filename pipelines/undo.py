@@ -1,7 +1,7 @@
 """Undo: the plan that takes a run's writes back, from what the sink held before them. Reads the ledger and the sink."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,7 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
         if stream.capabilities.write(op) is None:
             raise ConfigError(f"{spec.target} cannot {op} records, so run {run_id} cannot be taken back")
     steps, conflicts = _steps(engine, spec, stream, writes, progress)
+    steps = _rekeyed(steps, spec.match)
     steps.sort(key=lambda step: (_ORDER.index(step.op), step.write.key))
     rows = [_row(number, step, spec) for number, step in enumerate(steps)]
     plan_rows = pa.RecordBatch.from_pylist(rows, schema=changes.PLAN_SCHEMA)
@@ -145,6 +146,17 @@ def _steps(
                 before.pop(stream.id_field, None)
                 steps.append(_Step(_INVERSE[write.op], write, ids.get(number), _object(write.after), before))
     return steps, conflicts
+
+
+def _rekeyed(steps: list[_Step], match: Sequence[str]) -> list[_Step]:
+    """The same under the match keys that the records have afterwards: an update may have changed them."""
+    moved = [step for step in steps if step.op == "update" and not step.after.keys().isdisjoint(match)]
+    if not moved:
+        return steps
+    restored = pa.Table.from_batches([_desired([(step.write, {**key_values(step.write.key, match), **step.after}) for step in moved])])
+    types = pa.schema([field for field in restored.schema if not field.name.startswith("__")])
+    keys = dict(zip(map(id, moved), changes.key_texts(restored, match, types).to_pylist(), strict=True))
+    return [replace(step, write=replace(step.write, key=keys[id(step)])) if keys.get(id(step)) else step for step in steps]
 
 
 def _why_not(write: Write, count: int, changed: str | None) -> str:

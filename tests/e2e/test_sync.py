@@ -482,6 +482,20 @@ def test_undoing_a_mirror_run_makes_the_deleted_records_again(both: World) -> No
     assert both.person("c4@example.com")["name"] == "Zoë 4 🚲"
 
 
+def test_after_undoing_a_changed_match_key_the_record_is_still_known_and_not_made_again(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(30)))
+    both.run(both.spec(mode="mirror"))
+    both.edit_contact("c4@example.com", email="new@example.com", name="New")
+    assert both.run(both.spec(mode="mirror")).updated == 1
+    undo = UndoRun(both.core, both.spec(mode="mirror"), "undo1", "run2")
+    summary = undo.apply(undo.plan())
+    assert (summary.status, summary.updated, summary.differences) == ("ok", 1, 0)
+    assert both.person("c4@example.com")["name"] == "Zoë 4 🚲"
+    again = both.run(both.spec(mode="mirror"))
+    assert (again.created, again.updated, again.deleted, len(both.people())) == (0, 1, 0, 30)
+    assert both.person("new@example.com")["name"] == "New"
+
+
 def test_undoing_is_held_back_by_the_same_guards(both: World) -> None:
     both.put_contacts(*(contact(n) for n in range(12)))
     both.run(both.spec())
