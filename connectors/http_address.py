@@ -53,7 +53,8 @@ def own_path(base: httpx.URL, link: str) -> str:
     except (httpx.InvalidURL, ValueError):
         raise ContractError("the answer links to something that is no address; look at the platform") from None
     if (target.scheme, target.host, target.port) != (base.scheme, base.host, base.port) or target.userinfo:
-        raise ContractError(f"the answer links away from {base.host}, which is not followed; check base_url and the platform")
+        found, own = (f"{url.scheme}://{url.netloc.decode('ascii')}" for url in (target.copy_with(userinfo=b""), base))
+        raise ContractError(f"the answer links to {found[:120]}, away from {own}, which is not followed; check base_url and the platform")
     whole, prefix = target.raw_path.decode("ascii"), base.raw_path.decode("ascii").rstrip("/")
     path = whole.removeprefix(prefix)
     if not whole.startswith(prefix + "/"):

@@ -173,7 +173,7 @@ class _Reading:
         if all(count is None for count in one.counts):
             return "the platform told no count"
         if one.told is None:
-            return "the platform's count changed from page to page"
+            return "the platform's count changed from page to page; if its count is wrong, set count: ignore"
         if one.told > seen:
             return f"the platform counts {one.told:,} stacks and {seen:,} were there to be read; if its count is wrong, set count: ignore"
         return f"the platform counts {one.told:,} stacks" + (f", fewer than the {seen:,} it gave" if one.told < seen else "")

@@ -74,6 +74,8 @@ class KragleSource:
             if page > 1 and refusal.status in _NO_SUCH_PAGE:
                 return None
             raise
+        if answer.status == 204:  # "no content": there is no such page
+            return None
         told = answer.json()
         stacks = told.get("stacks") if isinstance(told, dict) else None
         if not isinstance(told, dict) or not isinstance(stacks, list) or not all(isinstance(one, dict) for one in stacks):
