@@ -1,14 +1,13 @@
 """Absence: what a read of the sink may hide is looked up by key before anything is made of its not being there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
-from connectors.base import ReadRequest, Stream
+from connectors.base import JsonValue, ReadRequest, Stream
 from pipelines.engine import Engine, Progress, completeness, increments, silent
 from pipelines.extract import extract
-from pipelines.keys import key_values
 from pipelines.observe import Observation, observation, seen_dataset
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch
@@ -35,16 +34,16 @@ def look_up(
     spec: SyncSpec,
     stream: Stream,
     observed: Observation,
-    keys: Sequence[str],
+    keys: Sequence[Mapping[str, JsonValue]],
     types: pa.Schema,
     *,
     progress: Progress = silent,
 ) -> LookedUp:
-    """Ask the sink for each of these keys (JSON lists of the match values), none of which `observed` has. Raises ConnectorError."""
+    """Ask the sink for the records with each of these values, none of which `observed` has. Raises ConnectorError."""
     found = extract(
         engine.sink(spec.target_connection),
         stream,
-        ReadRequest(keys=tuple(key_values(key, spec.match) for key in keys)),
+        ReadRequest(keys=tuple(keys)),
         engine.staging,
         seen_dataset(spec),
         clock=engine.clock,

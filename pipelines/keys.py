@@ -28,7 +28,12 @@ def key_values(key: str, match: Sequence[str]) -> dict[str, JsonValue]:
 
 def same_id(one: str | None, other: str | None) -> bool:
     """Whether two ids of the sink (JSON text) are the same; a platform may spell one as a number here and as a text there."""
-    return one is not None and other is not None and one.strip('"') == other.strip('"')
+    return one is not None and other is not None and plain_id(one) == plain_id(other)
+
+
+def plain_id(sink_id: str) -> str:
+    """An id of the sink (JSON text) without what tells a number from a text."""
+    return sink_id.strip('"')
 
 
 def shown(key: str) -> str:

@@ -211,11 +211,7 @@ class Ledger:
         """Crosswalk rows of these keys, or of all, in bounded memory."""
         columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
         if keys is not None:
-            for chunk in _chunks(keys, 500):
-                query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key.in_(chunk))
-                with self._begin() as connection:
-                    rows = connection.execute(query).all()
-                yield from (Match(*row) for row in rows)
+            yield from self._matches_with(sync, tables.crosswalk.c.key, keys)
             return
         last = ""
         while True:
@@ -234,9 +230,16 @@ class Ledger:
 
     def matches_of_sources(self, sync: str, source_ids: Sequence[str]) -> Iterator[Match]:
         """Crosswalk rows of these source records."""
+        return self._matches_with(sync, tables.crosswalk.c.source_id, source_ids)
+
+    def matches_of_hashes(self, sync: str, key_hashes: Sequence[int]) -> Iterator[Match]:
+        """Crosswalk rows whose keys have these hashes."""
+        return self._matches_with(sync, tables.crosswalk.c.key_hash, key_hashes)
+
+    def _matches_with(self, sync: str, column: "sa.Column[Any]", values: Sequence[Any]) -> Iterator[Match]:
         columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
-        for chunk in _chunks(source_ids, 500):
-            query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.source_id.in_(chunk))
+        for chunk in _chunks(values, 500):
+            query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, column.in_(chunk))
             with self._begin() as connection:
                 rows = connection.execute(query).all()
             yield from (Match(*row) for row in rows)

@@ -16,8 +16,9 @@ from pipelines import changes
 from pipelines.arrays import texts
 from pipelines.desired import Desired
 from pipelines.diff import Diff
+from pipelines.elsewhere import places_of_ids
 from pipelines.engine import Engine
-from pipelines.keys import key_of, same_id
+from pipelines.keys import key_of, plain_id, same_id
 from pipelines.ledger import Match
 from pipelines.observe import Observation, key_hashes
 from pipelines.spec import SyncSpec
@@ -27,6 +28,7 @@ Positions = npt.NDArray[np.int64]
 CHUNK = 20_000
 REPEATS_UNTIL_NORMALISED = 2
 SAMPLES = 20  # of each op
+STRAYS = 5_000  # records gone from both sides, or under another key, that are looked for by id
 
 REFUSED_SCHEMA = pa.schema([(name, pa.string()) for name in ("source_id", "key", "outcome", "field", "reason")])
 
@@ -75,23 +77,32 @@ class PlanRows:
         return missing[np.isin(self.existing.hashes_of(missing), self.owned)]
 
     def _moved(self, missing: Positions) -> dict[int, int]:
-        """Records whose match key changed at the source: desired position → position of the sink record they already are.
+        """Records whose match key changed, at the source or in the sink: desired position → position of the sink record they already are.
 
         The crosswalk knows them by their source id, so that they are updated and not created a second time.
         """
-        if not len(missing) or not len(self.found.create):
+        if not len(self.found.create) or not (len(missing) or self._any_vanished()):
             return {}
         positions: dict[str, int] = {}
         for chunk in chunks(missing):
             keys, ours = self._ours(chunk)
             positions.update((key, place) for key, place, known in zip(keys, chunk.tolist(), ours.tolist(), strict=True) if key and known)
-        moved = {}
+        moved: dict[int, int] = {}
+        strays: dict[str, int] = {}
         for chunk in chunks(self.found.create):
             by_source = dict(zip(self._desired_rows(chunk, ["__source_id"])["__source_id"].to_pylist(), chunk.tolist(), strict=True))
             for match in self.engine.ledger.matches_of_sources(self.spec.name, list(by_source)):
                 if match.key in positions and match.source_id in by_source:
                     moved[by_source[match.source_id]] = positions[match.key]
-        return moved
+                elif match.source_id in by_source:
+                    strays[plain_id(match.sink_id)] = by_source[match.source_id]
+        standing = places_of_ids(self.engine.staging, self.stream, self.existing, self.desired.index, strays.keys())
+        taken = set(moved.values())
+        return {**{strays[one]: place for one, place in standing.items() if place not in taken}, **moved}
+
+    def _any_vanished(self) -> bool:
+        """Whether some record that this sync matched before does not show under its key."""
+        return bool(len(np.setdiff1d(self.owned, key_hashes(self.existing.index))))
 
     def _creates(self, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
         create = self.found.create
@@ -176,9 +187,22 @@ class PlanRows:
             rows = self._existing_rows(chunk)
             planned = changes.delete_rows(rows, match=self.spec.match, types=self.desired.types, id_field=self.stream.id_field)
             yield self._planned("delete", planned, np.full(len(chunk), -1, np.int64))
+        self._warn_of_strays(set(moved.values()))
         if others:
             why = "others made them anew, they are left alone"
             self.warnings.append(f"{others} records of {self.spec.target} have match keys of this sync's but other ids: {why}")
+
+    def _warn_of_strays(self, moved: set[int]) -> None:
+        """Records of ours without a source that the sink shows under another match key: whether to delete them a person decides."""
+        known = np.union1d(key_hashes(self.existing.index), key_hashes(self.desired.index))
+        lost = np.setdiff1d(self.owned, known)[:STRAYS].tolist()
+        ids = {match.sink_id for match in self.engine.ledger.matches_of_hashes(self.spec.name, lost)} if lost else set()
+        places = set(places_of_ids(self.engine.staging, self.stream, self.existing, self.desired.index, ids).values())
+        if count := len(places - moved):
+            why = "left alone; delete them there, and map the key the way the sink keeps it"
+            self.warnings.append(
+                f"{count} records of {self.spec.target} without a source have another match key there than was written: {why}"
+            )
 
     def _ours(self, chunk: Positions) -> tuple[list[str | None], npt.NDArray[np.bool_]]:
         """The match keys of these sink records, and whether each is the very record that the crosswalk knows by that key."""

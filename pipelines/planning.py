@@ -14,8 +14,10 @@ from pipelines.backfill import due_in, source_stream, warnings_of
 from pipelines.checkpoint import finished
 from pipelines.desired import due, make_desired
 from pipelines.diff import diff, unchanged
+from pipelines.elsewhere import ask_for_ids
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
+from pipelines.keys import key_values
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
 from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
@@ -118,7 +120,17 @@ class _Planning:
         first = observation(engine.staging, spec, self.stream, seen or see(engine, spec, self.stream, keys, progress=self.progress), types)
         found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._vanished_from, types, progress=self.progress)
         self.unproven = frozenset() if proven else self._vanished_from(found)
-        return self._looked_for(found)
+        return self._looked_for(self._asked_by_id(found))
+
+    def _asked_by_id(self, seen: Observation) -> Observation:
+        """The same with records of ours that have another match key in the sink by now, where only keys were asked for."""
+        if seen.full or not len(self.owned):
+            return seen
+        ids: set[str] = set()
+        for chunk in chunks(diff(self.desired.index, seen.index).create):
+            sources = self.engine.staging.take(self.desired.batch, chunk, ["__source_id"])["__source_id"].to_pylist()
+            ids.update(match.sink_id for match in self.engine.ledger.matches_of_sources(self.spec.name, sources))
+        return ask_for_ids(self.engine, self.spec, self.stream, seen, ids, self.desired.types, progress=self.progress)
 
     def _looked_for(self, seen: Observation) -> Observation:
         """The same with what the sink holds of the records that would be created, wherever the read may hide some.
@@ -137,7 +149,8 @@ class _Planning:
         keys = [
             key for chunk in chunks(create) for key in self.engine.staging.take(self.desired.batch, chunk, ["__key"])["__key"].to_pylist()
         ]
-        found = look_up(self.engine, self.spec, self.stream, seen, keys, self.desired.types, progress=self.progress)
+        asked = [key_values(key, self.spec.match) for key in keys]
+        found = look_up(self.engine, self.spec, self.stream, seen, asked, self.desired.types, progress=self.progress)
         if found.proven:
             self.unproven = frozenset()
         else:
