@@ -14,10 +14,11 @@ from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Target, apply
 from pipelines.arrays import texts
+from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
-from pipelines.keys import key_values
-from pipelines.ledger import Failure, Match, State, Write
+from pipelines.keys import key_values, plain_id
+from pipelines.ledger import NEVER_SHOWN, Failure, Match, State, Write
 from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
@@ -25,6 +26,8 @@ from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset
 
+LAGS_S = (0.3, 0.6, 1.2, 2.4)  # waited for what the platform says it made and does not show yet
+LAG_SAMPLE = 20  # of such records are looked at meanwhile
 LISTED_KEYS = 5_000  # more written records than these are read back with everything else
 
 _WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.IN_FLIGHT)
@@ -45,13 +48,15 @@ class Delivered:
     """What became of a plan's writes, by op and state, after everything was looked at.
 
     `differences` counts written records that did not read back as they were sent (None: nothing was
-    written); `differing_fields` names the fields. `stopped_by` is the error that ended the sending early.
+    written); `differing_fields` names the fields of those that are shown. `stopped_by` is the error that ended the sending early.
+    `unshown` counts creates that were answered with an id and that no read shows.
     """
 
     counts: dict[tuple[str, State], int]
     differences: int | None
     differing_fields: tuple[str, ...] = ()
     stopped_by: ConnectorError | None = None
+    unshown: int = 0
 
 
 def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, *, progress: Progress = silent) -> Delivered:
@@ -71,6 +76,7 @@ class _Delivery:
     held: Fence
     progress: Progress
     differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
+    unshown: set[int] = field(default_factory=set)  # the numbers of what the platform says it made and does not show
 
     def deliver(self) -> Delivered:
         spec, engine = self.spec, self.engine
@@ -89,9 +95,9 @@ class _Delivery:
         self.held.confirm()
         self._adopt()
         self._keep_failures()
-        fields = tuple(sorted({name for names in self.differing.values() for name in names}))
+        fields = tuple(sorted({name for seq, names in self.differing.items() if seq not in self.unshown for name in names}))
         counts = engine.ledger.write_counts(self.run_id)
-        return Delivered(counts, len(self.differing) if written else None, fields, applied.stopped_by)
+        return Delivered(counts, len(self.differing) if written else None, fields, applied.stopped_by, len(self.unshown))
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
@@ -157,11 +163,40 @@ class _Delivery:
         else:
             self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
         asked = None if keys is None else sorted(keys)
-        first = observation(
-            self.engine.staging, self.spec, self.stream, see(self.engine, self.spec, self.stream, asked, progress=self.progress), self.types
-        )
+        first = self._see(asked)
+        if unseen := self._unseen(first, only):
+            self._wait_for(unseen)
+            first = self._see(asked)
         missing = partial(self._missing, only=only)
         return see_what_is_missing(self.engine, self.spec, self.stream, asked, first, missing, self.types, progress=self.progress)
+
+    def _see(self, keys: Sequence[str] | None) -> Observation:
+        batch = see(self.engine, self.spec, self.stream, keys, progress=self.progress)
+        return observation(self.engine.staging, self.spec, self.stream, batch, self.types)
+
+    def _unseen(self, observed: Observation, only: set[int] | None) -> list[Write]:
+        """The first of the records that the platform says it made and that show neither under their key nor under their id."""
+        unseen: list[Write] = []
+        for chunk in chunked((write for write in self._todo(only) if write.op == "create" and write.state is State.CONFIRMED), CHUNK):
+            missing = [chunk[number] for number in sorted(not_found(observed, [write.key for write in chunk], self.spec.match, self.types))]
+            unseen += self._not_by_id(observed, missing[:LAG_SAMPLE])
+            if unseen:
+                break
+        return unseen
+
+    def _not_by_id(self, observed: Observation, writes: Sequence[Write]) -> list[Write]:
+        """Those of the writes whose record the sink does not show under its id either."""
+        ids = {write.sink_id for write in writes if write.sink_id is not None}
+        seen = ask_for_ids(self.engine, self.spec, self.stream, observed, ids, self.types, progress=self.progress)
+        shown = places_of_ids(self.engine.staging, self.stream, seen, ids)
+        return [write for write in writes if write.sink_id is None or plain_id(write.sink_id) not in shown]
+
+    def _wait_for(self, writes: Sequence[Write]) -> None:
+        """Give a platform that shows what is new a moment later that moment."""
+        for pause_s in LAGS_S:
+            self.engine.clock.sleep(pause_s)
+            if not not_found(self._see([write.key for write in writes]), [write.key for write in writes], self.spec.match, self.types):
+                return
 
     def _missing(self, observed: Observation, only: set[int] | None) -> set[int]:
         """The numbers of writes in doubt whose record is not shown: what becomes of them depends on whether it is there."""
@@ -191,6 +226,9 @@ class _Delivery:
             if state is State.CONFIRMED and number in wrong:
                 self.differing[write.seq] = wrong[number]
         ids = {number: outcome[2] for number, outcome in outcomes.items()}
+        made = (number for number, state in enumerate(states) if state is State.CONFIRMED and writes[number].op == "create")
+        gone = [writes[number] for number in made if hits.counts[number] == 0]
+        self.unshown |= {write.seq for write in self._not_by_id(observed, gone)}
         self._remember(writes, [number for number, state in enumerate(states) if state is State.CONFIRMED], ids, hits)
         return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
 
@@ -272,10 +310,16 @@ class _Delivery:
                     sink_id=str(ids.get(number) or write.sink_id),
                     applied=row["after"],
                     fingerprint=fingerprint,
-                    repeats=0 if write.seq not in self.differing else (old.repeats if again and old else 0) + 1,
+                    repeats=self._repeats(write, old if again else None),
                 )
             )
         self.engine.ledger.put_matches(self.spec.name, self.run_id, matches)
+
+    def _repeats(self, write: Write, same: Match | None) -> int:
+        """How often just this was written and read back otherwise; `same`: what is remembered of it, where it was just this."""
+        if write.seq in self.unshown:
+            return NEVER_SHOWN
+        return 0 if write.seq not in self.differing else max(same.repeats if same else 0, 0) + 1
 
     def _adopt(self) -> None:
         """Pairs that were the same already: this sync knows them from now on."""
@@ -285,10 +329,12 @@ class _Delivery:
     def _keep_failures(self) -> None:
         """What was not delivered stays pending; what an earlier run left pending and this one delivered, or did not find, is over."""
         ledger, sync = self.engine.ledger, self.spec.name
+        held = {failure.key for failure in ledger.failures(sync) if failure.outcome == "quarantined"}
         for part in self.engine.staging.scan(self._batch(refused_dataset(self.spec), self.plan.refused_id)):
             rows = [{name: str(value or "") for name, value in row.items()} for row in part.to_pylist()]
             ledger.hold_failures(sync, self.run_id, (row["key"] for row in rows if row["outcome"] == "quarantined"))
-            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in rows if row["outcome"] != "quarantined"))  # type: ignore[arg-type]
+            fresh = (row for row in rows if row["outcome"] != "quarantined" or row["key"] not in held)
+            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in fresh))  # type: ignore[arg-type]
         failed = ledger.writes(self.run_id, [state for state in _FAILED if state is not State.QUARANTINED])  # those are kept already
         ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
         ledger.drop_failures_before(sync, self.run_id, only=None if self.plan.window is None else self._desired_ids())

@@ -22,10 +22,15 @@ from pipelines.staging import Staging
 _CHUNK = 20_000
 
 
-def places_of_ids(staging: Staging, stream: Stream, observed: Observation, desired: Index, ids: Set[str]) -> dict[str, int]:
-    """Where the observation has records with these ids (JSON text) under match keys that are not desired: plain id → position."""
+def places_of_ids(
+    staging: Staging, stream: Stream, observed: Observation, ids: Set[str], *, apart_from: Index | None = None
+) -> dict[str, int]:
+    """Where the observation has records with these ids (JSON text): plain id → position. `apart_from`: not those with keys that it has."""
     wanted = {plain_id(one) for one in ids}
-    free = np.sort(observed.index.position[~np.isin(key_hashes(observed.index), key_hashes(desired))]) if wanted else np.empty(0, np.int64)
+    free = observed.index.position if wanted else np.empty(0, np.int64)
+    if wanted and apart_from is not None:
+        free = free[~np.isin(key_hashes(observed.index), key_hashes(apart_from))]
+    free = np.sort(free)
     found: dict[str, int] = {}
     for start in range(0, len(free), _CHUNK):
         part = free[start : start + _CHUNK]
@@ -38,8 +43,8 @@ def ask_for_ids(
     engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, ids: Set[str], types: pa.Schema, *, progress: Progress = silent
 ) -> Observation:
     """The observation together with the records of those of these ids (JSON text) that it does not have. Raises ConnectorError."""
-    shown = {plain_id(one) for one in ids_at(engine.staging, observed, stream, np.sort(observed.index.position))} if ids else set()
+    shown = places_of_ids(engine.staging, stream, observed, ids)
     asked = [{stream.id_field: jsontext.loads(one)} for one in sorted(ids) if plain_id(one) not in shown]
-    if not asked or not can_look_up(stream, len(asked)):
+    if observed.full or not asked or not can_look_up(stream, len(asked)):
         return observed
     return look_up(engine, spec, stream, observed, asked, types, progress=progress).observed

@@ -23,10 +23,10 @@ from sqlalchemy.engine import Connection, Engine
 from connectors.base import Clock
 from connectors.errors import ConfigError
 from pipelines import ledger_tables as tables
-from pipelines.ledger_records import OPEN, Failure, Match, Run, State, Write
+from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
 from pipelines.ledger_trouble import trouble
 
-__all__ = ["OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
+__all__ = ["NEVER_SHOWN", "OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
 
 
 class Ledger:
@@ -244,9 +244,11 @@ class Ledger:
                 rows = connection.execute(query).all()
             yield from (Match(*row) for row in rows)
 
-    def match_hashes(self, sync: str) -> npt.NDArray[np.int64]:
-        """The key hashes of every crosswalk row of the sync, sorted: what this sync owns."""
+    def match_hashes(self, sync: str, *, repeats: int | None = None) -> npt.NDArray[np.int64]:
+        """The key hashes of every crosswalk row of the sync (with these `repeats`), sorted: what this sync owns."""
         query = sa.select(tables.crosswalk.c.key_hash).where(tables.crosswalk.c.sync == sync)
+        if repeats is not None:
+            query = query.where(tables.crosswalk.c.repeats == repeats)
         with self._begin() as connection:
             hashes = np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
         hashes.sort()

@@ -49,9 +49,15 @@ class Write:
     reason: str = ""
 
 
+NEVER_SHOWN = -1
+
+
 @dataclass(frozen=True)
 class Match:
-    """One row of the crosswalk: this record here is that record there. `applied` is JSON text of what we last know we wrote."""
+    """One row of the crosswalk: this record here is that record there. `applied` is JSON text of what we last know we wrote.
+
+    `repeats` counts how often that was written and read back otherwise; NEVER_SHOWN: the platform says it made it, and no read showed it.
+    """
 
     key: str
     key_hash: int

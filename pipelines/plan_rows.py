@@ -19,7 +19,7 @@ from pipelines.diff import Diff
 from pipelines.elsewhere import places_of_ids
 from pipelines.engine import Engine
 from pipelines.keys import key_of, plain_id, same_id
-from pipelines.ledger import Match
+from pipelines.ledger import NEVER_SHOWN, Match
 from pipelines.observe import Observation, key_hashes
 from pipelines.spec import SyncSpec
 
@@ -28,6 +28,10 @@ Positions = npt.NDArray[np.int64]
 CHUNK = 20_000
 REPEATS_UNTIL_NORMALISED = 2
 SAMPLES = 20  # of each op
+HELD = "an earlier create of it has no known outcome; look there, then retry or dismiss it"
+UNSEEN = (
+    "an earlier run made it, and no read has shown it since; wait, set T_lag_s if that is usual, or look there, then retry or dismiss it"
+)
 STRAYS = 5_000  # records gone from both sides, or under another key, that are looked for by id
 
 REFUSED_SCHEMA = pa.schema([(name, pa.string()) for name in ("source_id", "key", "outcome", "field", "reason")])
@@ -37,10 +41,10 @@ REFUSED_SCHEMA = pa.schema([(name, pa.string()) for name in ("source_id", "key",
 class PlanRows:
     """The rows of one plan, made in chunks; what else comes of making them gathers here.
 
-    `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `dismissed` the writes (by key) that
-    a person does not want sent again, `deletes` whether absence at the source counts. `counts` are the outcomes so far;
-    `refused` the records without a row (REFUSED_SCHEMA); `at` says of each row where its desired row lies (-1 for
-    deletes); `samples` are the first changes of each op.
+    `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `released` those a person let
+    go, `dismissed` the writes (by key) that a person does not want sent again, `deletes` whether absence at the source counts.
+    `counts` are the outcomes so far; `refused` the records without a row (REFUSED_SCHEMA); `at` says of each row where its
+    desired row lies (-1 for deletes); `samples` are the first changes of each op.
     """
 
     engine: Engine
@@ -51,6 +55,7 @@ class PlanRows:
     found: Diff
     owned: Positions
     held: frozenset[str]
+    released: frozenset[str]
     dismissed: Mapping[str, str | None]
     deletes: bool
     unproven: frozenset[int]
@@ -59,6 +64,7 @@ class PlanRows:
     samples: list[dict[str, Any]] = field(default_factory=list)
     refused: list[pa.Table] = field(default_factory=list)
     at: list[Positions] = field(default_factory=list)
+    never_shown: set[int] = field(default_factory=set)  # desired positions of what an earlier run made and no read showed since
 
     def make(self) -> Iterator[pa.RecordBatch]:
         """Creates, updates, deletes (changes.PLAN_SCHEMA), each by key hash, so that equal inputs give equal plans."""
@@ -96,7 +102,9 @@ class PlanRows:
                     moved[by_source[match.source_id]] = positions[match.key]
                 elif match.source_id in by_source:
                     strays[plain_id(match.sink_id)] = by_source[match.source_id]
-        standing = places_of_ids(self.engine.staging, self.stream, self.existing, self.desired.index, strays.keys())
+                    if match.repeats == NEVER_SHOWN:
+                        self.never_shown.add(by_source[match.source_id])
+        standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self.desired.index)
         taken = set(moved.values())
         return {**{strays[one]: place for one, place in standing.items() if place not in taken}, **moved}
 
@@ -117,9 +125,12 @@ class PlanRows:
             create = create[~seeming]
         for chunk in chunks(create):
             rows = self._desired_rows(chunk)
-            if self.held:
-                held = np.array([key in self.held for key in rows["__key"].to_pylist()], bool)
-                self._refuse_held(rows.filter(from_numpy(held)))
+            if self.held or self.never_shown:
+                unseen = np.isin(chunk, np.fromiter(self.never_shown, np.int64)) & self._not(self.released, rows)
+                held = ~self._not(self.held, rows)
+                self._refuse_held(rows.filter(from_numpy(held & ~unseen)), HELD)
+                self._refuse_held(rows.filter(from_numpy(unseen)), UNSEEN)
+                held |= unseen
                 chunk, rows = chunk[~held], rows.filter(from_numpy(~held))
             yield self._planned(
                 "create",
@@ -197,7 +208,7 @@ class PlanRows:
         known = np.union1d(key_hashes(self.existing.index), key_hashes(self.desired.index))
         lost = np.setdiff1d(self.owned, known)[:STRAYS].tolist()
         ids = {match.sink_id for match in self.engine.ledger.matches_of_hashes(self.spec.name, lost)} if lost else set()
-        places = set(places_of_ids(self.engine.staging, self.stream, self.existing, self.desired.index, ids).values())
+        places = set(places_of_ids(self.engine.staging, self.stream, self.existing, ids, apart_from=self.desired.index).values())
         if count := len(places - moved):
             why = "left alone; delete them there, and map the key the way the sink keeps it"
             self.warnings.append(
@@ -250,10 +261,12 @@ class PlanRows:
         fields = [", ".join(self.spec.match)] * rows.num_rows
         self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], fields, [why] * rows.num_rows))
 
-    def _refuse_held(self, rows: pa.Table) -> None:
+    def _not(self, keys: frozenset[str], rows: pa.Table) -> npt.NDArray[np.bool_]:
+        return np.array([key not in keys for key in rows["__key"].to_pylist()], bool)
+
+    def _refuse_held(self, rows: pa.Table, why: str) -> None:
         """Creates of which nobody knows whether they happened: they wait until a person says so, however many runs that takes."""
-        why = ["an earlier create of it has no known outcome; look there, then retry or dismiss it"] * rows.num_rows
-        self.refuse("quarantined", _refusals(rows["__source_id"], rows["__key"], [""] * rows.num_rows, why))
+        self.refuse("quarantined", _refusals(rows["__source_id"], rows["__key"], [""] * rows.num_rows, [why] * rows.num_rows))
 
     def _refuse_rows(self, outcome: str, desired: pa.Table, conflicts: pa.RecordBatch) -> None:
         rows = desired.select(["__source_id", "__key"]).take(conflicts["position"])

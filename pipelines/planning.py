@@ -18,6 +18,7 @@ from pipelines.elsewhere import ask_for_ids
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
 from pipelines.keys import key_values
+from pipelines.ledger import NEVER_SHOWN
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
 from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
@@ -71,6 +72,7 @@ class _Planning:
         staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
+        released = frozenset(failure.key for failure in failures if failure.released)
         dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}
         if self.window is None:
             position = engine.ledger.position(spec.name, spec_hash(spec))
@@ -84,7 +86,9 @@ class _Planning:
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
         deletes = spec.mode == "mirror" and self._whole_source
-        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, dismissed, deletes, self.unproven)
+        rows = PlanRows(
+            engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, released, dismissed, deletes, self.unproven
+        )
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)
@@ -194,10 +198,10 @@ class _Planning:
             return writer.commit({}).id
 
     def _store_adopted(self) -> str:
-        """Pairs that are the same record already and that the crosswalk does not know yet."""
+        """Pairs that are the same record already and that the crosswalk does not know yet, or not as seen."""
         ours, theirs = unchanged(self.desired.index, self.existing.index)
         hashes = self.existing.hashes_of(theirs)
-        fresh = ~np.isin(hashes, self.owned)
+        fresh = ~np.isin(hashes, np.setdiff1d(self.owned, self.engine.ledger.match_hashes(self.spec.name, repeats=NEVER_SHOWN)))
         with self.engine.staging.begin(adopted_dataset(self.spec)) as writer:
             writer.write(single(MATCH_SCHEMA.empty_table()))
             for mine, other, key_hash in zip(chunks(ours[fresh]), chunks(theirs[fresh]), chunks(hashes[fresh]), strict=True):

@@ -117,10 +117,15 @@ class SyncRun:
             return sum(number for (written, state), number in delivered.counts.items() if op in (None, written) and state in states)
 
         counts, warnings = plan.counts, list(plan.warnings)
-        if delivered.differences:
+        if (otherwise := (delivered.differences or 0) - delivered.unshown) > 0:
             warnings.append(
-                f"{delivered.differences} written records read back otherwise in {', '.join(delivered.differing_fields)}: "
+                f"{otherwise} written records read back otherwise in {', '.join(delivered.differing_fields)}: "
                 f"the sink may normalise these fields, or others write them too"
+            )
+        if delivered.unshown:
+            warnings.append(
+                f"{delivered.unshown} records that {self.spec.target_connection} says it made are not shown by it; "
+                f"if they are later, set T_lag_s of {self.spec.target_connection} to the seconds that takes"
             )
         if delivered.stopped_by is not None:
             warnings.append(f"stopped early: {delivered.stopped_by}")

@@ -1,13 +1,19 @@
-"""A sink that shows records of ours under other match keys than were written: nothing is made twice, and it is said."""
+"""A sink that shows records of ours under other match keys than were written, or late: nothing is made twice, and it is said."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connectors.base import Record
+from connectors.celigo import CONNECTOR as CELIGO
+from connectors.celigo.emulator import create_app
+from connectors.celigo.emulator_store import Store
 from tests.e2e.celigo_accounts import accounts
 from tests.e2e.world import World, world
+from tests.loopback import serving
 
 INCREMENTAL = {"mode": "incremental", "cursor": "updated_at", "lag": "1d"}
 
@@ -52,3 +58,33 @@ def test_a_record_whose_key_others_changed_in_the_sink_is_set_right_and_not_made
     again = w.run(w.spec(read={**reading, "lag": "0s"} if reading == INCREMENTAL else reading))
     assert (again.status, again.created, again.updated, len(w.people())) == ("ok", 0, 1, 40)
     assert w.person("p3@x.com")["name"] in ("Ann", "Bob")
+
+
+@pytest.mark.parametrize("lag_s", [2, 600])
+def test_what_a_sink_shows_late_is_waited_for_a_little_and_never_made_again(w: World, lag_s: int) -> None:
+    store = Store(seed=2, servers=0, lambdas=0)
+    shown_from: dict[str, datetime] = {}
+    listed = store.listed
+
+    def late() -> list[Any]:
+        now = w.clock.now()
+        return [one for one in listed() if now >= shown_from.setdefault(one["_id"], now + timedelta(seconds=lag_s))]
+
+    store.listed = late  # type: ignore[method-assign]
+    w.put_contacts(*(contact(n) for n in range(3)))
+    with serving(create_app(store)) as url:
+        w._settings["late"] = (CELIGO, {"connector": "celigo", "base_url": url, "token": store.token})
+        fields = {"name": "name || score", "type": "'server'", "server.hostURI": "'https://x.example/' || score"}
+        spec = w.spec(to="late.stacks", match=["name"], fields=fields)
+        first, second = w.run(spec), w.run(spec)
+        if lag_s < 3:
+            assert (first.created, first.differences, first.warnings, second.unchanged) == (3, 0, (), 3)
+        else:
+            assert (first.created, second.created, second.quarantined) == (3, 0, 3)
+            assert "set T_lag_s of late" in first.warnings[-1]
+            assert "no read has shown it since" in next(iter(w.ledger.failures("c2p"))).reason
+        w.clock.advance(lag_s)
+        third = w.run(spec)
+        assert (third.status, third.unchanged, len(store.stacks), w.ledger.failures("c2p")) == ("ok", 3, 3, [])
+        store.remove(next(iter(store.stacks)))
+        assert w.run(spec).created == 1
