@@ -39,12 +39,14 @@ class Updates:
     """What comes of comparing desired with existing rows by value. Positions are row numbers in the two tables.
 
     `positions` are those of `rows`; `unchanged` need no write; `conflicts` (CONFLICT_SCHEMA) wait for a person.
+    `drifted` says of each of the two tables' rows whether others changed a field in the sink that differs.
     """
 
     rows: pa.RecordBatch
     positions: npt.NDArray[np.int64]
     unchanged: npt.NDArray[np.int64]
     conflicts: pa.RecordBatch
+    drifted: npt.NDArray[np.bool_]
 
 
 def create_rows(
@@ -86,7 +88,7 @@ def update_rows(
     compared = [name for name in types.names if name not in write_only]
     wanted, found = side(desired, types.names, "d", types), side(existing, types.names, "e", types)
     record = side(existing, [name for name in existing.column_names if not name.startswith("__")], "g", existing.schema)
-    drifted = _drifted(found, compared, applied, drift)
+    drifted = _drifted(found, compared, applied)
     differs = {name: _differs(wanted, found, name, nulls, existing_policy) for name in compared}
     changes = {name: f"h{number}" for number, name in enumerate(compared)}
     foreign = {name: f"z{number}" for number, name in enumerate(compared)}
@@ -106,7 +108,8 @@ def update_rows(
             {listed(changes)} AS fields, {before} AS before,
             {object_of({name: (changes[name], wanted.literals[name]) for name in compared})} AS after,
             {fingerprint_sql(types.names, wanted.texts, "omitted")} AS fingerprint,
-            {listed(foreign) if drift == "conflict" else "CAST([] AS VARCHAR[])"} AS conflicts
+            {listed(foreign) if drift == "conflict" else "CAST([] AS VARCHAR[])"} AS conflicts,
+            {" OR ".join(foreign.values()) or "false"} AS drifted
         FROM (SELECT *{", " if flags else ""}{flags} FROM wanted POSITIONAL JOIN found POSITIONAL JOIN record POSITIONAL JOIN last)
         ORDER BY p"""
     with duck.session() as connection:
@@ -174,9 +177,9 @@ def _differs(wanted: Side, found: Side, name: str, nulls: str, policy: str) -> s
     return f"{differs} AND {found.literals[name]} IN ('null', '\"\"')" if policy == "fill_empty" else differs
 
 
-def _drifted(found: Side, compared: Sequence[str], applied: pa.Array | pa.ChunkedArray | None, drift: str) -> dict[str, str]:
+def _drifted(found: Side, compared: Sequence[str], applied: pa.Array | pa.ChunkedArray | None) -> dict[str, str]:
     """SQL that tells whether others changed a field: it does not hold what we last wrote."""
-    if applied is None or drift == "overwrite":
+    if applied is None:
         return dict.fromkeys(compared, "false")
     return {
         name: f"a{number} IS NOT NULL AND {found.as_found(name, f'''nullif(a{number}, 'null')''')} IS DISTINCT FROM {found.texts[name]}"
@@ -215,7 +218,10 @@ def _sorted_out(found: pa.Table, start: int) -> Updates:
     in_conflict, changed = conflict_count > 0, (conflict_count == 0) & (change_count > 0)
     kept = pa.Table.from_batches([rows]).take(integers(np.flatnonzero(changed)))
     kept = kept.set_column(0, "seq", integers(np.arange(start, start + kept.num_rows, dtype=np.int64)))
-    return Updates(_plan(kept), positions[changed], positions[~changed & ~in_conflict], _conflicts(rows, np.flatnonzero(in_conflict)))
+    drifted = np.array(rows.column("drifted").to_pylist(), bool)
+    return Updates(
+        _plan(kept), positions[changed], positions[~changed & ~in_conflict], _conflicts(rows, np.flatnonzero(in_conflict)), drifted
+    )
 
 
 def _lengths(lists: pa.ListArray) -> npt.NDArray[np.int32]:

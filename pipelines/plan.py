@@ -23,7 +23,8 @@ class Counts:
     """How many records the plan puts where. `read` counts distinct source records; `existing` what the sink showed.
 
     `owned` counts the sink records this sync has matched before; `previous_read` is the size of the
-    last full read before this one (None: there was none).
+    last full read before this one (None: there was none). `drifted` counts records whose differing fields others changed
+    in the sink since this sync last wrote them; each of them also has an outcome.
     """
 
     read: int = 0
@@ -39,6 +40,7 @@ class Counts:
     existing: int = 0
     owned: int = 0
     previous_read: int | None = None
+    drifted: int = 0
 
     @property
     def missing(self) -> int:

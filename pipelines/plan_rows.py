@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,7 @@ class PlanRows:
             write_only=self.stream.write_only,
         )
         self._count("unchanged", len(found.unchanged))
+        self._count("drifted", sum(match is not None and not match.repeats for match in compress(known, found.drifted)))
         if found.conflicts.num_rows:
             self._refuse_rows("conflict", desired, found.conflicts)
         stuck = self._normalised(found, known)

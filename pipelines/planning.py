@@ -231,6 +231,7 @@ class _Planning:
             existing=self.existing.batch.count,
             owned=len(self.owned),
             previous_read=previous_read,
+            drifted=counted.get("drifted", 0),
         )
         return Plan(
             sync=spec.name,

@@ -18,7 +18,8 @@ _UNDELIVERED = ("invalid", "rejected", "conflicts", "unknown", "quarantined")
 class Summary:
     """The counts of one run or plan. For a plan, created, updated and deleted are what it would do.
 
-    `differences` counts written records that did not read back as they were sent (None: nothing was read back).
+    `differences` counts written records that did not read back as they were sent (None: nothing was read back), `drifted` those
+    that others had changed in the sink since this sync last wrote them.
     """
 
     sync: str
@@ -41,6 +42,7 @@ class Summary:
     complete: bool = False
     duration_s: float = 0.0
     differences: int | None = None
+    drifted: int = 0
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     message: str = ""
@@ -85,5 +87,6 @@ def planned(sync: str, run_id: str, counts: Counts, **facts: Any) -> Summary:
         invalid=counts.invalid,
         conflicts=counts.conflicts,
         quarantined=counts.quarantined,
+        drifted=counts.drifted,
         **facts,
     )
