@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -80,7 +81,7 @@ class Pipe(Generic[Item]):
             else:
                 self.end()
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread = threading.Thread(target=copy_context().run, args=(run,), name=name, daemon=True)
         thread.start()
         return thread
 
