@@ -75,7 +75,7 @@ lock: ## renew the lock files from pyproject.toml (needs uv on PATH or in .venv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	@compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		pyproject.toml --extra postgres --group build --group dev "$$@"; }; \
+		pyproject.toml --extra celery --extra metrics --extra postgres --group build --group dev "$$@"; }; \
 	compile $(LOCK_ARGS) -o requirements.lock && \
 	compile $(LOCK_ARGS) --group bench -c requirements.lock -o requirements-bench.lock
 

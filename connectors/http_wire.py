@@ -19,7 +19,7 @@ from connectors.base import Clock
 from connectors.permission import may_write
 from connectors.settings import ConnectionSettings
 
-__all__ = ["Wire"]
+__all__ = ["Wire", "hush"]
 
 _IDLE_S = 3.0  # servers close idle connections after 5 s and more; a write must not meet one that is closing
 _LOUD = ("httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "hpack")

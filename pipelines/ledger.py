@@ -244,6 +244,12 @@ class Ledger:
                 rows = connection.execute(query).all()
             yield from (Match(*row) for row in rows)
 
+    def match_count(self, sync: str) -> int:
+        """How many records this sync knows on both sides."""
+        query = sa.select(sa.func.count()).select_from(tables.crosswalk).where(tables.crosswalk.c.sync == sync)
+        with self._begin() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def match_hashes(self, sync: str, *, repeats: int | None = None) -> npt.NDArray[np.int64]:
         """The key hashes of every crosswalk row of the sync (with these `repeats`), sorted: what this sync owns."""
         query = sa.select(tables.crosswalk.c.key_hash).where(tables.crosswalk.c.sync == sync)
@@ -334,6 +340,13 @@ class Ledger:
         with self._begin() as connection:
             return [Failure(*row) for row in connection.execute(query)]
 
+    def failure_counts(self, sync: str) -> dict[str, int]:
+        """How many records are pending, by outcome."""
+        columns = tables.failures.c
+        query = sa.select(columns.outcome, sa.func.count()).where(columns.sync == sync, ~columns.dismissed).group_by(columns.outcome)
+        with self._begin() as connection:
+            return {str(outcome): int(count) for outcome, count in connection.execute(query)}
+
     def failure_count(self, sync: str) -> int:
         """How many records are pending."""
         columns = tables.failures.c
@@ -358,6 +371,21 @@ class Ledger:
                 tables.positions,
                 [{"sync": sync, "spec_hash": spec_hash, "batch_id": batch_id, "updated_at": self._now()}],
             )
+
+    # what people were told
+
+    def told(self, sync: str) -> frozenset[str]:
+        """The findings that alerts were sent about and that were not over then."""
+        query = sa.select(tables.told.c.findings).where(tables.told.c.sync == sync)
+        with self._begin() as connection:
+            found = connection.execute(query).scalar()
+        return frozenset(json.loads(found)) if found else frozenset()
+
+    def tell(self, sync: str, findings: Iterable[str]) -> None:
+        """Record what people know now."""
+        row = {"sync": sync, "findings": json.dumps(sorted(findings)), "told_at": self._now()}
+        with self._begin() as connection:
+            self._upsert(connection, tables.told, [row])
 
     def set_schema_version(self, version: int) -> None:
         """Mark the ledger as written by that version of the schema (migrations end with this)."""

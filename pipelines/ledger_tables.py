@@ -99,3 +99,11 @@ positions = sa.Table(
     sa.Column("batch_id", sa.Text, nullable=False),
     sa.Column("updated_at", sa.Text, nullable=False),
 )
+
+told = sa.Table(
+    "crossdock_told",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("findings", sa.Text, nullable=False),
+    sa.Column("told_at", sa.Text, nullable=False),
+)

@@ -14,13 +14,14 @@ from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
 from pipelines.fence import fence, taken, target_of
 from pipelines.ledger import State
+from pipelines.logs import about, event
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
 from pipelines.retention import prune
 from pipelines.settle import recover
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch
-from pipelines.summary import Status, Summary, adds_up, planned
+from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
 from pipelines.window import Window
 
 
@@ -47,8 +48,9 @@ class SyncRun:
     def extract(self, *, full: bool = False) -> Batch:
         """Read the source into staging. Raises ConnectorError; then nothing is staged and the run is recorded as failed."""
         self._begin()
-        with self._recorded(), self._counted("source"):
+        with self._recorded("extract", self.spec.source), self._counted("source"):
             batch = self._extracted(full)
+            event("extracted", records=batch.count, mode=batch.note.get("mode"))
         self._note({"raw": batch.id})
         return batch
 
@@ -79,7 +81,7 @@ class SyncRun:
         delivered because the sink is out of reach or refuses us.
         """
         self._begin()
-        with self._recorded(), self.engine.lock(self._target):
+        with self._recorded("apply", self.spec.target), self.engine.lock(self._target):
             plan = plan or self._plan()
             if self._held_elsewhere():
                 raise taken(self.engine, self._target)
@@ -96,7 +98,7 @@ class SyncRun:
         self._applied(plan)
         prune(self.engine.staging, self.spec)
         summary = self._delivered(plan, delivered)
-        self.engine.ledger.finish_run(self.run_id, summary.status, summary.as_json())
+        self._finish(summary)
         if delivered.stopped_by is not None and summary.status == "failed":
             raise delivered.stopped_by
         return summary
@@ -109,7 +111,7 @@ class SyncRun:
     def _close_unapplied(self, plan: Plan, status: Status, refusals: tuple[str, ...]) -> Summary:
         self._note({})
         summary = planned(self.spec.name, self.run_id, plan.counts, status=status, **{**self._facts(plan), "refusals": refusals})
-        self.engine.ledger.finish_run(self.run_id, status, summary.as_json())
+        self._finish(summary)
         return summary
 
     def _delivered(self, plan: Plan, delivered: Delivered) -> Summary:
@@ -146,6 +148,7 @@ class SyncRun:
             unknown=count(None, State.UNKNOWN, State.ACCEPTED, State.IN_FLIGHT),
             quarantined=counts.quarantined + count(None, State.QUARANTINED),
             differences=delivered.differences,
+            drifted=counts.drifted,
             **{**self._facts(plan), "warnings": tuple(warnings), "refusals": ()},
         )
         if not adds_up(summary, counts):
@@ -162,6 +165,13 @@ class SyncRun:
         self.engine.ledger.begin_run(self.run_id, self.spec.name, spec_hash(self.spec))
         if self._window is not None:
             self.engine.ledger.note_run(self.run_id, {"kind": "backfill", "window": self._window.as_json(), "backfill": self._backfill})
+
+    def _finish(self, summary: Summary) -> None:
+        """Record how the run ended."""
+        self.engine.ledger.finish_run(self.run_id, summary.status, summary.as_json())
+        with about(sync=self.spec.name, run=self.run_id):
+            facts = {name: getattr(summary, name) for name in ("status", "read", *OUTCOMES, "requests", "duration_s", "message")}
+            event("run_ended", **facts)
 
     def _kept(self) -> Mapping[str, Any]:
         run = self.engine.ledger.run(self.run_id)
@@ -190,12 +200,14 @@ class SyncRun:
         self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
 
     def _make_plan(self, *, settle: bool) -> Plan:
-        with self._recorded(), self._counted("sink"):
+        with self._recorded("plan", self.spec.target), self._counted("sink"):
             if settle:
                 recover(self.engine, self.spec, progress=self._progress)
                 remember_made(self.engine, self.spec)
                 forget_deleted(self.engine, self.spec)
             plan = self._planned()
+            counts = plan.counts
+            event("planned", create=counts.create, update=counts.update, delete=counts.delete, refusals=len(plan.refusals))
         self._note({"plan": plan.batch_id})
         return plan
 
@@ -215,16 +227,17 @@ class SyncRun:
             self._note({"requests": sides})
 
     @contextmanager
-    def _recorded(self) -> Iterator[None]:
-        """Record the run as failed where the step raises a ConnectorError."""
+    def _recorded(self, step: str, stream: str) -> Iterator[None]:
+        """Record the run as failed where the step raises a ConnectorError. What is logged meanwhile says what it is about."""
         try:
-            yield
+            with about(sync=self.spec.name, run=self.run_id, stream=stream, step=step):
+                yield
         except ConnectorError as error:
             with suppress(ConnectorError):  # the ledger may be what failed
                 self._note({})
                 facts = {name: self._kept().get(name, empty) for name, empty in (("requests", {}), ("duration_s", 0.0))}
                 summary = Summary(self.spec.name, self.run_id, "failed", message=str(error), **facts)
-                self.engine.ledger.finish_run(self.run_id, "failed", summary.as_json())
+                self._finish(summary)
             raise
 
     def _raw(self) -> Batch:

@@ -15,9 +15,11 @@ from connectors.base import Clock, Source, Stream
 from connectors.errors import ConfigError
 from connectors.governor_file import FilePaces
 from connectors.settings import ConnectionSettings, Connector, Ports
+from pipelines.alerts import Channel, channels
 from pipelines.complaints import listed, nearest
 from pipelines.config import ConnectionsFile, SyncFile, SyncFiles, load_connections, load_syncs
 from pipelines.locks import file_lock
+from pipelines.logs import open_log
 from pipelines.offline import declared_stream
 from pipelines.places import Places, find_places
 from pipelines.ports import SystemClock, SystemRng
@@ -91,6 +93,7 @@ def open_runtime(
     """The runtime of the project around `start`. Nothing is opened before it is used; close it, or use it in a `with`."""
     variables = dict(os.environ if environ is None else environ)
     found = places(variables, start)
+    open_log(variables.get("CROSSDOCK_LOG"), found.root)
     return Runtime(found, ports or Ports(SystemClock(), SystemRng(), paces=FilePaces(found.home / "pace")), variables, connectors)
 
 
@@ -129,6 +132,11 @@ class Runtime:
         from pipelines.ledger import open_ledger
 
         return open_ledger(self.places.ledger, self.clock)
+
+    @cached_property
+    def alerts(self) -> tuple[Channel, ...]:
+        """Where people are told that something needs them. Raises ConfigError."""
+        return channels(self.environ.get("CROSSDOCK_ALERTS"), self.places.root)
 
     @property
     def schedules_run(self) -> bool:

@@ -64,6 +64,15 @@ class LimitSettings(_Settings):
     create_count: int | None = Field(None, ge=0)
 
 
+class AlertSettings(_Settings):
+    """What a person is told about, where alerts go anywhere. Shares run from 0 to 1. None: never about that."""
+
+    failed_runs: int | None = Field(1, ge=1, description="this many runs in a row that failed or were refused")
+    rejected_share: float | None = Field(0.05, ge=0, le=1, description="more undelivered records than this share of those known")
+    quarantined_count: int | None = Field(0, ge=0, description="more quarantined records than this")
+    drift_count: int | None = Field(None, ge=0, description="more records than this changed by others in the sink between two runs")
+
+
 class WriteSettings(_Settings):
     """How records are written."""
 
@@ -111,6 +120,8 @@ class SyncSpec(_Settings):
     schedule: str | None = None
     after: tuple[str, ...] = Field((), description="syncs after which this one runs, when they wrote something")
     partitions: PartitionSettings | None = None
+    fresh_within: str | None = Field(None, description="the last good run is not older than this; else the sync counts as late")
+    alerts: AlertSettings = AlertSettings()
     description: str | None = None
     owners: tuple[str, ...] = ()
     group: str | None = None
@@ -121,6 +132,13 @@ class SyncSpec(_Settings):
         connection, dot, stream = value.partition(".")
         if not (connection and dot and stream):
             raise ValueError(f"{value!r} must be written as connection.stream")
+        return value
+
+    @field_validator("fresh_within")
+    @classmethod
+    def _freshness_is_a_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            duration(value)
         return value
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ def apply_sync(
     from pipelines.components.inprocess import run_in_process
 
     run_id = str(UUID(project.ports.rng.token()))
-    with ending_of(project, spec, run_id, f"backfill {spec.name} --continue" if backfill else None):
+    with telling(project, spec), ending_of(project, spec, run_id, f"backfill {spec.name} --continue" if backfill else None):
         failure: Exception | None = None
         try:
             run_in_process(project, spec, run_id, full=full, approve=approve, backfill=backfill, progress=watch)
@@ -45,6 +45,17 @@ def apply_sync(
         if kept is None or kept.status not in ("ok", "partial", "refused"):
             raise failure or RuntimeError("the run ended without an outcome")
         return summary_of(kept)
+
+
+@contextmanager
+def telling(project: "Runtime", spec: "SyncSpec") -> Iterator[None]:
+    """However the block ends, people who want to know are told what is new about the sync."""
+    try:
+        yield
+    finally:
+        from pipelines.components.session import tell_people
+
+        tell_people(project, [spec])
 
 
 @contextmanager

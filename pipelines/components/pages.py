@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from connectors.base import Stream
+    from pipelines.health import Health
     from pipelines.ledger import Ledger, Run
     from pipelines.plan import Plan
     from pipelines.spec import SyncSpec
     from pipelines.staging import Batch, Staging
     from pipelines.summary import Summary
 
-__all__ = ["of_applied", "of_batch", "of_plan", "of_refusal"]
+__all__ = ["of_applied", "of_batch", "of_health", "of_plan", "of_refusal"]
 
 Metadata = dict[str, Any]
 
@@ -115,7 +116,8 @@ def of_applied(spec: "SyncSpec", summary: "Summary", plan: "Plan", ledger: "Ledg
     failures, runs = ledger.failures(spec.name, limit=listings.ROWS), ledger.runs(spec.name, HISTORY)
     types = desired_schema(spec, staging)
     return {
-        "dagster/row_count": len(ledger.match_hashes(spec.name)),
+        "dagster/row_count": ledger.match_count(spec.name),
+        "read": summary.read,
         "outcomes": dg.MetadataValue.md(metadata.counts_table(outcomes)),
         "last_runs": dg.MetadataValue.md(metadata.outcomes_chart(history(runs))),
         **_not_delivered("not_delivered", [vars(failure) for failure in failures], summary.undelivered, source),
@@ -129,11 +131,19 @@ def of_applied(spec: "SyncSpec", summary: "Summary", plan: "Plan", ledger: "Ledg
     }
 
 
+def of_health(found: "Health") -> Metadata:
+    """Whether the sync is healthy, and if not, what to do."""
+    lines = [f"- {metadata.text(finding.said, 400)}\n  - **{metadata.text(finding.next, 200)}**" for finding in found.findings]
+    return {"health": dg.MetadataValue.md("\n".join([f"**{found.verdict}**", "", *lines])), "pending": found.pending_count}
+
+
 def _cost(kept: Mapping[str, Any]) -> Metadata:
     """Requests to each side, and seconds."""
     sides = kept.get("requests", {})
     cells = [[side, str(sides[side].get("read", 0)), str(sides[side].get("write", 0))] for side in ("source", "sink") if side in sides]
     found: Metadata = {"duration_s": float(kept.get("duration_s", 0.0))}
+    for side, count in sides.items():
+        found |= {f"{side}_{kind}_requests": int(count.get(kind, 0)) for kind in ("read", "write")}
     return (
         {**found, "requests": dg.MetadataValue.md(metadata.table(["requests", "read", "write"], cells, right=[1, 2]))} if cells else found
     )

@@ -21,6 +21,7 @@ from pipelines.components.session import RESOURCE, Session, open_session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import broken_sync_defs, build_sync_defs, job_of
 from pipelines.components.triggers import sensor_of
+from pipelines.components.watching import watching_defs
 from pipelines.runtime import Runtime, open_runtime
 from pipelines.spec import SyncSpec
 
@@ -146,7 +147,7 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
     project = Project(runtime)
     runtime.connections, runtime.schedules_run  # noqa: B018 (read now, so that its error is the only one)
     with _loaded_as(project):
-        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), _settings(session))
+        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), watching_defs(runtime, project.specs), _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
     return defs
 

@@ -1,8 +1,9 @@
 """What the steps of a run are given: the opened project, and where to tell progress. Opened once per process and run."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
@@ -33,26 +34,54 @@ __all__ = [
     "selected_syncs",
     "step",
     "sync_run",
+    "tell_people",
     "told_plainly",
 ]
 
 RESOURCE = "crossdock"
 TELL_EVERY_S = 5.0
 
+_log = logging.getLogger("dagster")
+
 
 @dataclass(frozen=True)
 class Session:
-    """The project as steps use it. `progress` is told (step, count); None: it goes to the run's log now and then."""
+    """The project as steps use it. `progress` is told (step, count); None: it goes to the run's log now and then.
+
+    `touched` are the syncs that had a step in this run.
+    """
 
     runtime: Runtime
     progress: "Progress | None" = None
+    touched: dict[str, SyncSpec] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        """Tell people what the syncs that were touched came to, where anybody wants to know. Nothing fails by it."""
+        tell_people(self.runtime, self.touched.values())
 
 
 @dg.resource(description="The project: its connections, ledger and staging, opened when a step first uses them.")
 def open_session(context: dg.InitResourceContext) -> Iterator[Session]:
     """The session of a run in this process. Nothing is opened before it is used, and everything is closed at the end."""
     with open_runtime() as runtime:
-        yield Session(runtime)
+        session = Session(runtime)
+        try:
+            yield session
+        finally:
+            session.tell()
+
+
+def tell_people(runtime: Runtime, specs: Iterable[SyncSpec]) -> None:
+    """Send what is new about these syncs to where CROSSDOCK_ALERTS says. What cannot be sent is logged, and nothing fails by it."""
+    try:
+        if not runtime.alerts:
+            return
+        from pipelines.watch import tell
+
+        for spec in specs:
+            tell(runtime.ledger, spec, runtime.clock.now(), runtime.alerts)
+    except ConnectorError as error:
+        _log.warning("nobody was told how the run ended: %s", error)
 
 
 def selected_syncs(context: dg.AssetExecutionContext) -> set[str]:
@@ -69,6 +98,7 @@ def sync_run(context: dg.AssetExecutionContext, session: Session, spec: SyncSpec
     """This run of the sync, so that each step finds what the others learnt: a live one, or one over the window its tags name."""
     from pipelines.run import SyncRun
 
+    session.touched[spec.name] = spec
     progress, tags = session.progress or _Log(context, session), context.run.tags
     window, run_id = window_of_run(tags, spec), ledger_run_id(context, spec.name)
     return SyncRun(session.runtime.engine(), spec, run_id, progress, window=window, backfill=backfill_of_run(tags))

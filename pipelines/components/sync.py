@@ -11,7 +11,7 @@ from pipelines.components.names import applied_key, group, op_name, owners, plai
 from pipelines.components.partitions import partitions, policy
 from pipelines.components.session import Materialized, Session, newest_plan, step
 from pipelines.components.triggers import schedule_of
-from pipelines.spec import SyncSpec
+from pipelines.spec import SyncSpec, duration
 
 __all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "job_of", "run_config"]
 
@@ -93,6 +93,7 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[dg.AssetDep]) -> dg.AssetsDefi
             planned = run.plan()
             if applied_key(spec.name) not in context.job_def.asset_layer.selected_asset_keys:
                 run.close_planned(planned)
+                run.engine.ledger.note_run(run.run_id, {"kind": "plan"})
             engine = run.engine
             source = run.source()
             sink = engine.open(spec.target_connection).stream(spec.target_stream)
@@ -119,9 +120,12 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         check_specs=checks.applied_specs(spec.name),
         partitions_def=partitions(spec),
         backfill_policy=policy(spec),
+        freshness_policy=dg.FreshnessPolicy.time_window(duration(spec.fresh_within)) if spec.fresh_within else None,
         pool=plain(spec.target_connection),
     )
     def applied(context: dg.AssetExecutionContext, config: ApplyConfig, crossdock: dg.ResourceParam[Session]) -> Materialized:
+        from pipelines.watch import look
+
         with step(context, crossdock, spec) as run:
             plan = newest_plan(run)
             summary = run.apply(plan, approve=config.approve)
@@ -130,7 +134,10 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
         if summary.status == "refused":
             raise dg.Failure(" ".join(f"{message}." for message in summary.refusals), metadata=pages.of_refusal(plan), allow_retries=False)
         return dg.MaterializeResult(
-            metadata=pages.of_applied(spec, summary, plan, engine.ledger, engine.staging, source),
+            metadata={
+                **pages.of_health(look(engine.ledger, spec, engine.clock.now())),
+                **pages.of_applied(spec, summary, plan, engine.ledger, engine.staging, source),
+            },
             data_version=dg.DataVersion(plan.digest),
             check_results=checks.applied_results(summary, plan),
         )

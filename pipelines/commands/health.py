@@ -1,0 +1,60 @@
+"""Is it healthy, and if not, what to do: `health`. Only the ledger and the syncs' files are read."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands import exits
+from pipelines.commands.everywhere import open_project
+from pipelines.terminal import screen, visible
+
+if TYPE_CHECKING:
+    from pipelines.health import Health
+    from pipelines.runtime import Runtime
+    from pipelines.terminal import Screen
+
+__all__ = ["COMMANDS", "health"]
+
+_STYLES = {"healthy": "green", "attention": "yellow", "failing": "red"}
+
+
+def health(
+    sync: Annotated[str | None, typer.Argument(help="The sync: a folder below pipelines/defs. Default: all of them.")] = None,
+    tell: Annotated[bool, typer.Option("--tell", help="Also send what is new to where CROSSDOCK_ALERTS says.")] = False,
+) -> int:
+    """Tell whether a sync, or every one, is healthy, and if not, what to do."""
+    out = screen()
+    with open_project() as project:
+        if sync is not None:
+            project.syncs.file(sync)
+        found = [_looked(project, name, tell) for name in ([sync] if sync else sorted(project.syncs.files))]
+        broken = {} if sync else {name: str(error) for name, error in sorted(project.syncs.errors.items())}
+    worst = exits.CONFIG if broken else exits.OK if all(one.verdict == "healthy" for one in found) else exits.PARTIAL
+    if out.as_json:
+        told: list[dict[str, Any]] = [one.as_json() for one in found]
+        told += [{"sync": name, "health": "failing", "findings": [], "problem": problem} for name, problem in broken.items()]
+        out.answer(told[0] if sync else {"status": "ok" if worst == exits.OK else "partial", "exit": worst, "syncs": told})
+        return worst
+    for one in found:
+        _show(out, one)
+    for problem in broken.values():
+        out.error(problem)
+    return worst
+
+
+def _looked(project: "Runtime", name: str, tell: bool) -> "Health":
+    from pipelines import watch
+
+    spec, now = project.syncs.files[name].spec, project.clock.now()
+    return watch.tell(project.ledger, spec, now, project.alerts) if tell else watch.look(project.ledger, spec, now)
+
+
+def _show(out: "Screen", one: "Health") -> None:
+    last = f": last run {one.last.status}, {one.last.finished_at[:16].replace('T', ' ')} UTC" if one.last and one.last.finished_at else ""
+    out.line((one.sync, "bold"), "  ", (one.verdict, f"bold {_STYLES[one.verdict]}"), last)
+    for finding in one.findings:
+        out.fact("!" if finding.grave or finding.alert else "·", visible(finding.said))
+        out.fact("", (f"→ {visible(finding.next)}", "dim"))
+
+
+COMMANDS = (health,)
