@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from connectors import jsontext
 from connectors.base import Change, Clock, Receipt, Result, Sink, Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.keys import key_of, key_values
-from pipelines.ledger import Ledger, State, Write
+from pipelines.ledger import State, Write
 
 INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
 SETTLE_EVERY = 500
@@ -32,6 +32,18 @@ _STATES = {
     Result.NOT_SENT: State.NOT_APPLIED,
     Result.UNKNOWN: State.UNKNOWN,
 }
+
+
+class Journal(Protocol):
+    """Where intents and outcomes are kept: the ledger, or one that keeps them only while its holder may write."""
+
+    def intend(self, writes: Sequence[Write]) -> None:
+        """Make intents durable."""
+        ...
+
+    def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+        """Record what came of writes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ def apply(
     *,
     run_id: str,
     sync: str,
-    ledger: Ledger,
+    ledger: Journal,
     clock: Clock,
     epoch: int = 0,
     attempt: int = 1,
@@ -99,7 +111,7 @@ class _Application:
         self,
         target: Target,
         first: Write,
-        ledger: Ledger,
+        ledger: Journal,
         clock: Clock,
         may_send: Callable[[], None],
         progress: Callable[[int], None],

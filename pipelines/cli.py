@@ -13,7 +13,7 @@ from typing import Annotated
 import click
 import typer
 
-from pipelines.commands import backfill, call, connect, connections, exits, explain, failures, health, history, metrics, new, runs, sandbox
+from pipelines.commands import backfill, call, connect, connections, exits, explain, failures, health, history, metrics, new, runs, sandbox, work
 from pipelines.commands.everywhere import Command, Group, asked
 from pipelines.terminal import Screen, screen, show_on
 
@@ -48,7 +48,7 @@ def crossdock(
         click.echo(context.get_help())
 
 
-for family in (connections, runs, backfill, history, health, metrics, explain, failures, call, connect, sandbox):
+for family in (connections, runs, backfill, history, health, metrics, explain, failures, call, connect, sandbox, work):
     for function in family.COMMANDS:
         app.command(cls=Command)(function)
 app.add_typer(new.app, name="new")

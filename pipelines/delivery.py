@@ -4,16 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from connectors import jsontext
+from connectors.arrow_lists import from_numpy
 from connectors.errors import ConnectorError
 from connectors.permission import writing_while
 from pipelines import changes
-from pipelines.apply import Applied, Target, apply
-from pipelines.arrays import texts
+from pipelines.apply import Applied, Journal, Target, apply
+from pipelines.arrays import numbers, texts
 from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
@@ -59,12 +62,52 @@ class Delivered:
     unshown: int = 0
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which rows of a plan: those whose key's hash gives `number` of `count`, without those in `intended` (numbers of rows)."""
+
+    number: int
+    count: int
+    intended: npt.NDArray[np.int64]
+
+    def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of this part."""
+        hashes = np.fromiter((crc32(key.encode()) for key in rows.column("key").to_pylist()), np.int64, rows.num_rows)
+        mine = hashes % self.count == self.number
+        if len(self.intended):
+            mine &= ~np.isin(numbers(rows.column("seq"), np.int64), self.intended)
+        return rows.filter(from_numpy(mine))
+
+
 def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, *, progress: Progress = silent) -> Delivered:
     """Write the plan and settle every record of it, inside the target's fence.
 
     Raises ConnectorError only where the sink cannot be read back; everything sent is in the ledger then.
     """
-    return _Delivery(engine, spec, run_id, plan, held, progress).deliver()
+    delivery = _Delivery(engine, spec, run_id, plan, held, engine.ledger, progress)
+    return delivery.finish(delivery.send().stopped_by)
+
+
+def deliver_shard(
+    engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, ledger: Journal, part: Part, *, progress: Progress = silent
+) -> Applied:
+    """Send the plan's rows of one part. What became of them is found out when the run is closed (`close_delivery`)."""
+    return _Delivery(engine, spec, run_id, plan, held, ledger, progress).send(part)
+
+
+def close_delivery(
+    engine: Engine,
+    spec: SyncSpec,
+    run_id: str,
+    plan: Plan,
+    held: Fence,
+    ledger: Journal,
+    stopped_by: ConnectorError | None,
+    *,
+    progress: Progress = silent,
+) -> Delivered:
+    """Settle every record of a plan whose parts were all sent. `stopped_by`: why a part was not sent to its end."""
+    return _Delivery(engine, spec, run_id, plan, held, ledger, progress).finish(stopped_by)
 
 
 @dataclass
@@ -74,11 +117,12 @@ class _Delivery:
     run_id: str
     plan: Plan
     held: Fence
+    ledger: Journal
     progress: Progress
     differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
     unshown: set[int] = field(default_factory=set)  # the numbers of what the platform says it made and does not show
 
-    def deliver(self) -> Delivered:
+    def __post_init__(self) -> None:
         spec, engine = self.spec, self.engine
         self.sink = engine.sink(spec.target_connection)
         self.stream = self.sink.stream(spec.target_stream)
@@ -87,17 +131,24 @@ class _Delivery:
         self.types = pa.schema([column for column in self.desired.schema if not column.name.startswith("__")])
         places = engine.staging.get_index(self.rows, "desired")
         self.places = places["position"] if places is not None else np.empty(0, np.int64)
-        applied = self._send(engine.staging.scan(self.rows), 1, spec.writes.batch)
+
+    def send(self, part: Part | None = None) -> Applied:
+        """Send the rows of a part, or all."""
+        rows = self.engine.staging.scan(self.rows)
+        return self._send(rows if part is None else map(part.of, rows), 1, self.spec.writes.batch)
+
+    def finish(self, stopped_by: ConnectorError | None) -> Delivered:
+        """Settle what was sent, and keep what follows from it."""
         self.held.confirm()  # whoever took over meanwhile has settled what was sent
         written = self._written_count()
         if written:
-            self._settle_all(applied.stopped_by is None)
+            self._settle_all(stopped_by is None)
         self.held.confirm()
         self._adopt()
         self._keep_failures()
         fields = tuple(sorted({name for seq, names in self.differing.items() if seq not in self.unshown for name in names}))
-        counts = engine.ledger.write_counts(self.run_id)
-        return Delivered(counts, len(self.differing) if written else None, fields, applied.stopped_by, len(self.unshown))
+        counts = self.engine.ledger.write_counts(self.run_id)
+        return Delivered(counts, len(self.differing) if written else None, fields, stopped_by, len(self.unshown))
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
@@ -108,7 +159,7 @@ class _Delivery:
                 target,
                 run_id=self.run_id,
                 sync=self.spec.name,
-                ledger=self.engine.ledger,
+                ledger=self.ledger,
                 clock=self.engine.clock,
                 epoch=self.held.epoch,
                 attempt=attempt,
@@ -219,7 +270,7 @@ class _Delivery:
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
         self._keep_for_a_person(writes, outcomes)
-        self.engine.ledger.settle(self.run_id, list(outcomes.values()))
+        self.ledger.settle(self.run_id, list(outcomes.values()))
         states = [outcomes[number][1] if number in outcomes else write.state for number, write in enumerate(writes)]
         for number, (write, state) in enumerate(zip(writes, states, strict=True)):
             self.differing.pop(write.seq, None)

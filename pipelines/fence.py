@@ -61,18 +61,31 @@ def taken(engine: Engine, target: str) -> RetryableError:
     return RetryableError(f"another run is writing to {target}, or did since this one was planned; run again when it is over{last}")
 
 
+def take(engine: Engine, spec: SyncSpec, epoch: int) -> Fence:
+    """The right to write to the sync's target, until it is given back or not renewed, if its epoch is still `epoch`.
+
+    The caller holds the host's lock. Raises RetryableError where another host holds it, or took it since that epoch.
+    """
+    target, lease = target_of(engine, spec), lease_of(engine, spec)
+    held = Fence(engine, target, epoch + 1, engine.rng.token(), lease, engine.clock.now() + lease)
+    if not engine.ledger.claim(target, epoch, held.holder, held.until, dead=not engine.ledger.shared):
+        raise taken(engine, target)
+    return held
+
+
+def lease_of(engine: Engine, spec: SyncSpec) -> timedelta:
+    """How long the right to write lasts without being renewed: longer than any request takes."""
+    return timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 60)
+
+
 @contextmanager
 def fence(engine: Engine, spec: SyncSpec, epoch: int) -> Iterator[Fence]:
     """Hold the right to write to the sync's target, if its epoch is still `epoch`. The caller holds the host's lock.
 
     Raises RetryableError where another host holds it, or took it since that epoch.
     """
-    target = target_of(engine, spec)
-    lease = timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 60)
-    held = Fence(engine, target, epoch + 1, engine.rng.token(), lease, engine.clock.now() + lease)
-    if not engine.ledger.claim(target, epoch, held.holder, held.until, dead=not engine.ledger.shared):
-        raise taken(engine, target)
+    held = take(engine, spec, epoch)
     try:
         yield held
     finally:
-        engine.ledger.release(target, held.epoch, held.holder)
+        engine.ledger.release(held.target, held.epoch, held.holder)

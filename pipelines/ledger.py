@@ -7,8 +7,8 @@ whatever is found unsettled later has an unknown outcome and is looked up, never
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -64,6 +64,10 @@ class Ledger:
                 raise found from error
             raise
 
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One transaction, for what the ledger's database keeps beside these tables."""
+        return self._begin()
+
     def _now(self) -> str:
         return self._clock.now().isoformat()
 
@@ -94,10 +98,25 @@ class Ledger:
 
     def note_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's summary (values replace those of the same name)."""
+        self._change_summary(run_id, lambda kept: {**kept, **facts})
+
+    def count_requests(self, run_id: str, side: str, sent: Mapping[str, int]) -> None:
+        """Add requests of one side (`source`, `sink`) to a run's, whichever process sent them. Both sides are always there."""
+
+        def counted(kept: dict[str, Any]) -> dict[str, Any]:
+            sides = {name: {"read": 0, "write": 0, **kept.get("requests", {}).get(name, {})} for name in ("source", "sink")}
+            for kind, count in sent.items():
+                sides[side][kind] = sides[side].get(kind, 0) + count
+            return {**kept, "requests": sides}
+
+        self._change_summary(run_id, counted)
+
+    def _change_summary(self, run_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Replace a run's summary by what `change` makes of it; nobody else changes it meanwhile."""
+        this = tables.runs.c.run_id == run_id
         with self._begin() as connection:
-            found = connection.execute(sa.select(tables.runs.c.summary).where(tables.runs.c.run_id == run_id)).scalar_one()
-            merged = {**json.loads(found), **facts}
-            connection.execute(sa.update(tables.runs).where(tables.runs.c.run_id == run_id).values(summary=json.dumps(merged)))
+            found = connection.execute(sa.select(tables.runs.c.summary).where(this).with_for_update()).scalar_one()
+            connection.execute(sa.update(tables.runs).where(this).values(summary=json.dumps(change(json.loads(found)))))
 
     def finish_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         """Record how a run ended; `summary` joins what was noted before."""
@@ -121,14 +140,18 @@ class Ledger:
 
     # writes
 
-    def intend(self, writes: Sequence[Write]) -> None:
-        """Make intents durable. Only when this returned may they be sent."""
+    def intend(self, writes: Sequence[Write], guard: Callable[[Connection], None] | None = None) -> None:
+        """Make intents durable. Only when this returned may they be sent. `guard` comes first and may raise; then nothing is kept."""
         rows = [{**vars(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
         with self._begin() as connection:
+            if guard is not None:
+                guard(connection)
             self._upsert(connection, tables.writes, rows)
 
-    def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
-        """Record what came of writes: (seq, state, sink id as JSON text or None to keep it, reason) each."""
+    def settle(
+        self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]], guard: Callable[[Connection], None] | None = None
+    ) -> None:
+        """Record what came of writes: (seq, state, sink id as JSON text or None to keep it, reason) each. `guard` as for intents."""
         if not settled:
             return
         now = self._now()
@@ -147,7 +170,16 @@ class Ledger:
             for seq, state, sink_id, reason in settled
         ]
         with self._begin() as connection:
+            if guard is not None:
+                guard(connection)
             self._many(connection, statement, rows)
+
+    def intended(self, run_id: str) -> npt.NDArray[np.int64]:
+        """The numbers of a run's writes that were intended and are not known to have been left unsent."""
+        columns = tables.writes.c
+        query = sa.select(columns.seq).where(columns.run_id == run_id, columns.state != State.NOT_APPLIED.value)
+        with self._begin() as connection:
+            return np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
 
     def open_writes(self, sync: str) -> list[Write]:
         """Writes of any run of this sync whose outcome is not known, oldest first."""

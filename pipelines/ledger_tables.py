@@ -107,3 +107,27 @@ told = sa.Table(
     sa.Column("findings", sa.Text, nullable=False),
     sa.Column("told_at", sa.Text, nullable=False),
 )
+
+shards = sa.Table(
+    "crossdock_shards",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False, index=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("epoch", _big, nullable=False),
+    sa.Column("writer", sa.Text, nullable=False),  # who holds the target: the whole run
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("claims", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("holder", sa.Text),
+    sa.Column("until", sa.Text),
+    sa.Column("stopped", sa.Text, nullable=False, server_default=""),
+)
+
+paces = sa.Table(
+    "crossdock_paces",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("pace", sa.LargeBinary, nullable=False),
+)

@@ -1,8 +1,9 @@
 """One run of one sync, step by step: extract, plan, apply, each resumable by the run's id. I/O only through the Engine."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal
 
 from connectors.base import Stream
@@ -12,17 +13,21 @@ from pipelines.backfill import extract_window, source_stream, window_batch
 from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
-from pipelines.fence import fence, taken, target_of
+from pipelines.fence import fence, take, taken, target_of
 from pipelines.ledger import State
+from pipelines.ledger_shards import LostShard, Split
 from pipelines.logs import about, event
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
 from pipelines.retention import prune
 from pipelines.settle import recover
+from pipelines.shards import Work, check_shared, claims, close_claimed, end, offer, write_claimed
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch
 from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
 from pipelines.window import Window
+
+LOST_PAUSE_S = 1.0  # after a shard was lost: whatever took it is not fought over
 
 
 class SyncRun:
@@ -92,9 +97,59 @@ class SyncRun:
                 return self._close_unapplied(plan, "refused", (message,))
             if standing := plan.standing(approve):
                 return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
+            if self.spec.writes.shards > 1 and plan.counts.changes:
+                return self._split(plan)
             with self._counted("sink"), fence(self.engine, self.spec, plan.epoch) as held:
                 close_killed(self.engine, self.spec, self.run_id)
                 delivered = deliver(self.engine, self.spec, self.run_id, plan, held, progress=self._progress)
+        return self._close(plan, delivered)
+
+    def work_on(self, split: Split, *, wait: bool = False) -> int:
+        """Write shards of this run beside its other workers, and close it where they are the last. Gives how many records.
+
+        With `wait` until the run is closed, else until no shard is free. Raises RetryableError where another run took over.
+        """
+        record_count, plan = 0, self._plan()
+        with closing(claims(self.engine, self.spec, split, wait=wait)) as parts:
+            for work in parts:
+                try:
+                    if work.closes:
+                        self._close_split(work, plan)
+                        return record_count
+                    with self._counted("sink"):
+                        record_count += write_claimed(work, plan, self._progress)
+                except LostShard as error:  # another worker goes on with it
+                    event("shard_lost", reason=str(error))
+                    self.engine.clock.sleep(LOST_PAUSE_S)
+        return record_count
+
+    def _split(self, plan: Plan) -> Summary:
+        """Offer the plan's writes to all workers, and be one of them."""
+        check_shared(self.engine, self.spec)
+        held = take(self.engine, self.spec, plan.epoch)
+        close_killed(self.engine, self.spec, self.run_id)
+        self.work_on(offer(self.engine, self.spec, self.run_id, held), wait=True)
+        summary = Summary.from_kept(self.spec.name, self.run_id, self._kept())
+        if summary.status == "failed":
+            raise RetryableError(summary.message or "; ".join(summary.warnings))
+        return summary
+
+    def _close_split(self, work: Work, plan: Plan) -> None:
+        """Settle what all workers sent, and record how the run ended; the time is that since it began, whoever worked."""
+        with self._counted("sink"):
+            delivered = close_claimed(work, plan, self._progress)
+        run = self.engine.ledger.run(self.run_id)
+        if run is not None:
+            took = self.engine.clock.now() - datetime.fromisoformat(run.started_at)
+            self.engine.ledger.note_run(self.run_id, {"duration_s": round(took.total_seconds(), 3)})
+        try:
+            self._close(plan, delivered)
+        except ConnectorError as error:
+            event("run_failed", reason=str(error))  # it is in the ledger, where the run's own process finds it
+        end(work)
+
+    def _close(self, plan: Plan, delivered: Delivered) -> Summary:
+        """Record what a delivered plan came to. Raises what stopped it where nothing was written."""
         self._applied(plan)
         prune(self.engine.staging, self.spec)
         summary = self._delivered(plan, delivered)
@@ -220,11 +275,8 @@ class SyncRun:
             with self.engine.counting(connection, sent):
                 yield
         finally:
-            kept = self._kept().get("requests", {})
-            sides = {name: {"read": 0, "write": 0, **kept.get(name, {})} for name in ("source", "sink")}
-            for kind, count in sent.items():
-                sides[side][kind] = sides[side].get(kind, 0) + count
-            self._note({"requests": sides})
+            self.engine.ledger.count_requests(self.run_id, side, sent)
+            self._note({})
 
     @contextmanager
     def _recorded(self, step: str, stream: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ from connectors.settings import ConnectionSettings, Connector, Ports
 from pipelines.alerts import Channel, channels
 from pipelines.complaints import listed, nearest
 from pipelines.config import ConnectionsFile, SyncFile, SyncFiles, load_connections, load_syncs
+from pipelines.ledger_paces import LedgerPaces
 from pipelines.locks import file_lock
 from pipelines.logs import open_log
 from pipelines.offline import declared_stream
@@ -94,7 +95,8 @@ def open_runtime(
     variables = dict(os.environ if environ is None else environ)
     found = places(variables, start)
     open_log(variables.get("CROSSDOCK_LOG"), found.root)
-    return Runtime(found, ports or Ports(SystemClock(), SystemRng(), paces=FilePaces(found.home / "pace")), variables, connectors)
+    paces = LedgerPaces(found.ledger) if found.ledger.startswith("postgresql") else FilePaces(found.home / "pace")
+    return Runtime(found, ports or Ports(SystemClock(), SystemRng(), paces=paces), variables, connectors)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class WriteSettings(_Settings):
     nulls: Literal["write", "skip"] = "write"
     existing: Literal["overwrite", "fill_empty", "keep"] = "overwrite"
     on_unknown: Literal["quarantine", "retry"] = "quarantine"
+    shards: int = Field(1, ge=1, le=1000, description="parts, by the match key's hash, that workers on several hosts write side by side")
 
 
 class PartitionSettings(_Settings):

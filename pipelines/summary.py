@@ -51,6 +51,13 @@ class Summary:
         """The stable fields, as `--json` prints them."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
+    @staticmethod
+    def from_kept(sync: str, run_id: str, kept: Mapping[str, Any]) -> "Summary":
+        """The summary of a finished run from what the ledger keeps of it."""
+        known = {item.name for item in fields(Summary)} - {"sync", "run_id"}
+        facts = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items() if name in known}
+        return Summary(**{"status": "failed", **facts, "sync": sync, "run_id": run_id})  # type: ignore[arg-type]
+
     @property
     def accounted(self) -> int:
         """The sum of all outcomes."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -85,6 +86,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL binaries (initdb, postgres) on this machine")
+    with running_server(binaries) as server:
+        yield server
+
+
+@contextmanager
+def running_server(binaries: Path) -> Iterator[PostgresServer]:
+    """A server with an empty database cluster, for the block."""
     account = _account()
     home = Path(tempfile.mkdtemp(prefix="pg-"))  # not tmp_path: another user must reach it, and socket paths are short
     try:

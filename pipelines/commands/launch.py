@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -79,9 +78,7 @@ def summary_of(run: "Run") -> "Summary":
     """The summary that the ledger keeps of a finished run."""
     from pipelines.summary import Summary
 
-    known = {item.name for item in fields(Summary)}
-    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in run.summary.items() if name in known}
-    return Summary(**{**kept, "sync": run.sync, "run_id": run.run_id, "status": run.status})  # type: ignore[arg-type]
+    return Summary.from_kept(run.sync, run.run_id, {**run.summary, "status": run.status})
 
 
 _NOTHING = "nothing was written"

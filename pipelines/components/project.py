@@ -22,6 +22,7 @@ from pipelines.components.source import build_source_asset
 from pipelines.components.sync import broken_sync_defs, build_sync_defs, job_of
 from pipelines.components.triggers import sensor_of
 from pipelines.components.watching import watching_defs
+from pipelines.components.working import working_defs
 from pipelines.runtime import Runtime, open_runtime
 from pipelines.spec import SyncSpec
 
@@ -134,6 +135,11 @@ class Project:
         )
 
 
+def _around(runtime: Runtime, specs: Mapping[str, SyncSpec]) -> tuple[dg.Definitions, dg.Definitions]:
+    """What looks after all syncs: the sensor of their health, and workers for split runs."""
+    return watching_defs(runtime, specs), working_defs(runtime, specs)
+
+
 def current_project(start: Path) -> Project:
     """The project being loaded, or else the one around `start`."""
     return _loading.get() or Project(open_runtime(start=start))
@@ -147,7 +153,8 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
     project = Project(runtime)
     runtime.connections, runtime.schedules_run  # noqa: B018 (read now, so that its error is the only one)
     with _loaded_as(project):
-        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), watching_defs(runtime, project.specs), _settings(session))
+        around = _around(runtime, project.specs)
+        defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), *around, _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
     return defs
 

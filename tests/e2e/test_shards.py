@@ -1,0 +1,133 @@
+"""One run written by workers of several hosts: separate homes, one ledger and rate limit in Postgres, one worker killed in the middle."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.e2e.commandline import CONNECTIONS, Project, contact, project
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+RECORDS, BATCH, SHARDS = 400, 5, 12
+RATE, BURST = 20, 5
+SETTINGS = f"    timeout_s: 1\n    T_server_max_s: 0.2\n    concurrency: 3\n    rate_limit: {RATE}/s\n    burst: {BURST}\n    streams:"
+
+
+class _Counted:
+    """Robostack, noting when each request arrived, and saying when a third and two thirds of the writes did."""
+
+    def __init__(self) -> None:
+        self.arrived_s: list[float] = []
+        self.reached, self._writes = (threading.Event(), threading.Event()), 0
+
+    def __call__(self, app: Any) -> Any:
+        async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                self.arrived_s.append(time.monotonic())
+                self._writes += scope["method"] == "PUT"
+                for third, event in enumerate(self.reached, 1):
+                    if self._writes >= RECORDS // BATCH * third // 3:
+                        event.set()
+            await app(scope, receive, send)
+
+        return wrapped
+
+    def most_above(self, rate: float) -> float:
+        """By how much, at worst, the requests of any span were more than `rate` allows in it: the burst that was used."""
+        times = self.arrived_s
+        return max(
+            number - first - rate * (at - times[first]) + 1
+            for first in range(len(times))
+            for number, at in enumerate(times)
+            if number >= first
+        )
+
+
+def _holders(url: str) -> list[int]:
+    """The processes that hold a shard now."""
+    with closing(psycopg2.connect(url)) as ledger, ledger.cursor() as cursor:
+        cursor.execute("SELECT holder FROM crossdock_shards WHERE holder IS NOT NULL AND state = 'open'")
+        return [int(holder.split(":")[1]) for (holder,) in cursor.fetchall()]
+
+
+@contextmanager
+def _workers(made: Project, hosts: tuple[str, ...]) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Workers with a home each, waiting for something to do."""
+    started = []
+    try:
+        for host in hosts:
+            made.environ["CROSSDOCK_HOME"] = str(made.folder / host)
+            started.append(made.start("work", "--wait", "1h"))
+        made.environ["CROSSDOCK_HOME"] = str(made.folder / "leader")
+        yield started
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+
+
+def test_four_workers_write_one_run_and_nothing_is_lost_or_doubled_when_one_and_then_the_first_are_killed(
+    tmp_path: Path,
+    postgres_url: str,  # noqa: F811
+) -> None:
+    counted = _Counted()
+    with project(tmp_path, around=counted) as made:
+        made.write("connections.yaml", CONNECTIONS.replace("    streams:", SETTINGS))
+        made.environ |= {"CROSSDOCK_LEDGER": postgres_url, "CROSSDOCK_STAGING": str(tmp_path / "shared")}
+        made.contacts(*(contact(n) for n in range(RECORDS)), contact(RECORDS, email=""))
+        made.sync(writes={"batch": BATCH, "shards": SHARDS, "on_unknown": "retry"}, limits={"create_count": RECORDS})
+        with _workers(made, ("one", "one", "two")) as workers:
+            leader = made.start("run", "c2p", "--json")
+            assert counted.reached[0].wait(90)
+            while not (victims := [process for process in workers if process.pid in (held := _holders(postgres_url))]):
+                assert leader.poll() is None, leader.communicate()
+            assert len(held) > 1, "only one process worked"
+            victims[0].kill()
+            assert counted.reached[1].wait(90)
+            leader.kill()
+            leader.communicate()
+            ended = _ended(made)
+        assert (ended["status"], ended["created"], ended["invalid"], ended["quarantined"]) == ("partial", RECORDS, 1, 0)
+        assert sorted(person["email"] for person in made.people()) == sorted(f"p{n}@example.com" for n in range(RECORDS))
+        assert counted.most_above(RATE) <= BURST
+        again = made.json("plan", "c2p")
+        assert (again["created"], again["updated"], again["unchanged"]) == (0, 0, RECORDS)
+
+
+def _ended(made: Project) -> Any:
+    """The run that was split, as soon as a worker has closed it."""
+    until_s = time.monotonic() + 90
+    while time.monotonic() < until_s:
+        first = made.json("runs", "c2p")["runs"][-1]
+        if first["status"] != "running":
+            return first
+    raise AssertionError(first)
+
+
+def test_a_run_in_shards_needs_no_other_worker_but_a_ledger_that_others_could_see(
+    tmp_path: Path,
+    postgres_url: str,  # noqa: F811
+) -> None:
+    with project(tmp_path) as made:
+        made.contacts(*(contact(n) for n in range(9)), contact(9, email=""))
+        made.sync(writes={"shards": 3})
+        refused = made.run("run", "c2p")
+        assert (refused.status, made.people()) == (3, [])
+        assert "set CROSSDOCK_LEDGER to postgresql://" in refused.err
+        assert made.run("work").status == 3
+        made.environ["CROSSDOCK_LEDGER"] = postgres_url
+        ran = made.json("run", "c2p")
+        assert (ran["status"], ran["created"], ran["differences"], len(made.people())) == ("partial", 9, 0, 9)
+        assert ran["requests"]["sink"]["write"] == 3
+        assert made.json("work") == {"status": "ok", "exit": 0, "runs": 0, "records": 0}
+        made.contacts(*(contact(n, name="New") for n in range(9)))
+        assert made.json("run", "c2p")["updated"] == 9
