@@ -97,7 +97,7 @@ class SyncRun:
                 return self._close_unapplied(plan, "refused", (message,))
             if standing := plan.standing(approve):
                 return self._close_unapplied(plan, "refused", tuple(refusal.message for refusal in standing))
-            if self.spec.writes.shards > 1 and plan.counts.changes:
+            if self.spec.writes.shards > 1 and plan.counts.changes and self._window is None:
                 return self._split(plan)
             with self._counted("sink"), fence(self.engine, self.spec, plan.epoch) as held:
                 close_killed(self.engine, self.spec, self.run_id)
