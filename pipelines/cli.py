@@ -13,7 +13,22 @@ from typing import Annotated
 import click
 import typer
 
-from pipelines.commands import backfill, call, connect, connections, exits, explain, failures, health, history, metrics, new, runs, sandbox, work
+from pipelines.commands import (
+    backfill,
+    call,
+    connect,
+    connections,
+    exits,
+    explain,
+    failures,
+    health,
+    history,
+    metrics,
+    new,
+    runs,
+    sandbox,
+    work,
+)
 from pipelines.commands.everywhere import Command, Group, asked
 from pipelines.terminal import Screen, screen, show_on
 
