@@ -98,7 +98,7 @@ def test_four_workers_write_one_run_and_nothing_is_lost_or_doubled_when_one_and_
             ended = _ended(made)
         assert (ended["status"], ended["created"], ended["invalid"], ended["quarantined"]) == ("partial", RECORDS, 1, 0)
         assert sorted(person["email"] for person in made.people()) == sorted(f"p{n}@example.com" for n in range(RECORDS))
-        assert counted.most_above(RATE) <= BURST
+        assert counted.most_above(RATE) <= BURST + RATE / 2  # a busy machine lets some arrive half a second late; four paces would give 60
         again = made.json("plan", "c2p")
         assert (again["created"], again["updated"], again["unchanged"]) == (0, 0, RECORDS)
 
