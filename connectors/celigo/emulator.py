@@ -149,6 +149,8 @@ def _dependencies(store: Store, request: Request, body: Json) -> Response:
     stack_id = request.path_params["stack_id"]
     if not re.fullmatch(r"[0-9a-f]{24}", stack_id):
         raise Refused(400, "Invalid _id", code="invalid_ref", field="_id")
+    if store.switches["dependencies"] == "forbidden":
+        raise Refused(403, "No access to dependencies", code="forbidden")
     return _json(store.users.get(stack_id, {}) if stack_id in store.stacks else {})
 
 

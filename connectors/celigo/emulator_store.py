@@ -45,6 +45,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "type_change": ("refused", "ignored"),
     "unique_names": ("no", "yes"),
     "used": ("deletable", "refused"),  # deleting a stack that others depend on
+    "dependencies": ("shown", "forbidden"),  # forbidden: the token may read stacks, and not who uses them
     "trims": ("no", "yes"),
     "invalid_status": ("422", "400"),
     "error_code": ("text", "int"),

@@ -88,8 +88,10 @@ class CeligoSink(CeligoSource):
         if self.settings.dependents == "refuse":
             try:
                 users = self._users(stack_id)
-            except ContractError as error:
-                return Receipt(change.seq, Result.NOT_SENT, stack_id, str(error))
+            except (ContractError, RefusedError) as error:
+                result = Result.REJECTED if isinstance(error, RefusedError) else Result.NOT_SENT
+                why = f"who uses it cannot be told, so it is not deleted; dependents: ignore deletes it all the same ({error})"
+                return Receipt(change.seq, result, stack_id, why)
             if users:
                 return _rejected(change, _used_by(users))
         try:

@@ -199,6 +199,16 @@ def test_a_stack_that_others_use_is_not_deleted_and_says_who_uses_it(used: str) 
     assert list(platform.store.stacks) == [held]
 
 
+def test_a_stack_whose_dependents_may_not_be_seen_is_not_deleted_and_the_way_on_is_named() -> None:
+    with connected(switches={"dependencies": "forbidden"}) as (platform, sink):
+        held = [platform.put(platform.values(n)) for n in range(2)]
+        receipts = [change(sink, "delete", sink_id=one) for one in held]
+    assert [receipt.result for receipt in receipts] == [Result.REJECTED] * 2
+    assert "dependents: ignore deletes it all the same" in receipts[0].reason
+    assert "No access to dependencies" in receipts[0].reason
+    assert list(platform.store.stacks) == held
+
+
 def test_dependents_may_be_ignored_where_a_person_says_so() -> None:
     with connected(dependents="ignore") as (platform, sink):
         held = platform.put(platform.values(1))
@@ -293,7 +303,7 @@ def test_without_an_id_nothing_is_sent(op: str, sink_id: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(n, v) for n, v in WRITING if "…" not in v and n not in ("fault", "fault_count", "latency_ms")]
+    ("name", "value"), [(n, v) for n, v in WRITING if "…" not in v and n not in ("fault", "fault_count", "latency_ms", "dependencies")]
 )
 @pytest.mark.parametrize("kind", ["server", "lambda"])
 def test_whatever_the_silence_a_claimed_write_is_there_and_keeps_the_secret(kind: str, name: str, value: str) -> None:
