@@ -37,6 +37,9 @@ def lacking(stack: Record, wanted: Collection[str]) -> list[str]:
     return missing + [name for name in _OF_BLOCK if name in wanted and any(name not in block for block in _blocks(stack))]
 
 
+_ALWAYS = ("id", "owner", "name", "webhook", "webhook_method")
+
+
 def same_id(one: JsonValue, other: JsonValue) -> bool:
     """Whether two ids are one: a number and its digits are, because people and platforms write either."""
     return one is not None and other is not None and not isinstance(one, bool) and str(one) == str(other)
@@ -63,10 +66,11 @@ def own_shape(blocks: Any) -> list[list[Any]] | None:
 def stack_record(stack: Record) -> Record:
     """The stack as a record: its own fields without the secret, its blocks as they are written.
 
-    The method of a webhook that there is not means nothing ("Only makes sense w/webhook"): it is null, whatever is shown.
+    Every stack has a webhook and its method, null or not: where a platform leaves a null out, it is null all the same. The method
+    of a webhook that there is not means nothing ("Only makes sense w/webhook"): it is null, whatever is shown.
     """
-    record = {name: value for name, value in stack.items() if name != SECRET}
-    if record.get("webhook", "absent") is None and "webhook_method" in record:
+    record = {**dict.fromkeys(_ALWAYS), **{name: value for name, value in stack.items() if name != SECRET}}
+    if record["webhook"] is None:
         record["webhook_method"] = None
     if record.get("blocks") is not None:
         shape = own_shape(_blocks(stack))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from connectors.base import Record
 from connectors.kragle.body import carried, create_body, same_blocks
 from connectors.kragle.listing import Listed, fingerprint, read_list
-from connectors.kragle.view import own_shape, same_id
+from connectors.kragle.view import own_shape, same_id, stack_record
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
@@ -59,6 +59,11 @@ def test_a_fingerprint_sees_everything_but_the_state_of_blocks(blocks: list[Reco
     assert fingerprint(stack) == fingerprint({**stack, "blocks": [{**block, "state": state} for block in blocks]})
     assert fingerprint(stack) != fingerprint({**stack, "name": "y"})
     assert fingerprint(stack) != fingerprint({**stack, "blocks": [{**block, "conversion": [block["conversion"]]} for block in blocks]})
+
+
+def test_a_webhook_that_a_platform_leaves_out_is_null() -> None:
+    record = stack_record({"id": 1, "owner": 7, "name": "x", "webhook_method": "GET", "blocks": []})
+    assert record == {"id": 1, "owner": 7, "name": "x", "webhook": None, "webhook_method": None, "blocks": []}
 
 
 def test_a_number_and_its_digits_are_one_id_and_nothing_else_is() -> None:
