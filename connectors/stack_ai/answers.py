@@ -79,10 +79,15 @@ def next_token(page: Listed, asked: str | None, at: str | None) -> tuple[str | N
     return None, False
 
 
+def is_uuid(value: JsonValue) -> bool:
+    """Whether this is written as the ids of connections are said to be."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-fA-F-]{32,36}", value) is not None
+
+
 def made_in(value: JsonValue, at: str | None) -> Record | None:
     """The connection that the answer to a write shows, with its `id`; None where it shows none."""
     if isinstance(value, str) and value.strip():
-        return {"id": value} if re.fullmatch(r"[0-9a-fA-F-]{32,36}", value) else None
+        return {"id": value} if is_uuid(value) else None
     for one in (value, *(value.values() if isinstance(value, dict) else ())):
         if isinstance(one, dict):
             try:

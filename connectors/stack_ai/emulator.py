@@ -183,6 +183,8 @@ def _keys(store: Store) -> list[str]:
 def _listed(store: Store, request: Request, keys: list[str], default: int) -> Response:
     limit, offset = _integer(request, "limit", default), _integer(request, "offset", 0)
     cap = int(store.switches["limit_cap"])
+    if cap and limit > cap and store.switches["limit_above_cap"] == "refused":
+        raise Refused(422, f"limit is at most {cap}")
     start = 0 if store.switches["offset"] == "ignored" else offset
     page = [store.shown(key) for key in keys[start : start + (min(limit, cap) if cap else limit)]]
     shape = store.switches["envelope"]
@@ -206,6 +208,7 @@ def _created(store: Store, made: str) -> Response:
         "id": made,
         "id_object": {"connection_id": made},
         "null": None,
+        "job": {"success": True, "id": 17},
     }
     return _json(answers[way], status)
 

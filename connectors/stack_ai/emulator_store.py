@@ -25,13 +25,14 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "provider_data": ("masked", "plain", "absent"),
     "order": ("created", "reversed", "shuffled"),
     "limit_cap": ("0", "…"),  # a limit above it is lowered without a word; 0: none
+    "limit_above_cap": ("lowered", "refused"),
     "offset": ("works", "ignored"),
     "available": ("list", "data", "by_name"),
     "available_auth": ("no", "yes"),
     "hidden_every": ("0", "…"),  # every n-th connection is hidden by permissions
     # writing connections
     "create_status": ("200", "201", "204"),
-    "create_answers": ("record", "enveloped", "id", "id_object", "nothing", "null"),
+    "create_answers": ("record", "enveloped", "id", "id_object", "nothing", "null", "job"),  # job: the id of something else
     "update_answers": ("record", "enveloped", "nothing", "null"),
     "names_unique": ("no", "yes"),
     "trims": ("no", "yes"),

@@ -10,7 +10,7 @@ from typing import TypeVar
 from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
 from connectors.errors import ConfigError, ContractError, CredentialsError, RefusedError, RetryableError, UnknownOutcome
 from connectors.jsontext import loads
-from connectors.stack_ai.answers import CONNECTION_IDS, error_words, made_in
+from connectors.stack_ai.answers import CONNECTION_IDS, error_words, is_uuid, made_in
 from connectors.stack_ai.grants import EVERYONE, Subject, grant_id, subject_of
 from connectors.stack_ai.masks import masked_at, provider_data
 from connectors.stack_ai.source import StackAiSource
@@ -125,6 +125,8 @@ class StackAiSink(StackAiSource):
     def _made(self, change: Change, answer: JsonValue) -> Receipt:
         """The receipt of a create or update, from what the answer shows of the connection."""
         made = made_in(answer, self.settings.id_at)
+        if made is not None and made["id"] != change.sink_id and not is_uuid(made["id"]):
+            made = None  # the id of something else: a job, a message
         if made is None or not isinstance(answer, dict) or not set(CONNECTION_IDS) & answer.keys():
             _taken(answer)  # what shows a connection may well say that its last check was an error
         if made is None:

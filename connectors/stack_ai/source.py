@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from connectors.base import Completeness, Finding, JsonValue, Page, Read, ReadRequest, Record, Stream
 from connectors.canonical_json import canonical
-from connectors.errors import ContractError
+from connectors.errors import ConfigError, ContractError, RefusedError
 from connectors.settings import Ports
 from connectors.stack_ai.answers import RESOURCE_IDS, id_in, listed, next_token
 from connectors.stack_ai.checks import findings
@@ -77,14 +77,21 @@ class StackAiSource:
 
         Raises ConfigError where it is about another organization.
         """
-        if self.settings.listing == "v1":
-            answer = self.client.list_connections_v1(min(limit, self.settings.page_size or _V1_PAGE), offset, sort_dir="asc")
-        else:
-            answer = self.client.list_connections(limit, offset)
+        try:
+            answer = self._list(limit, offset)
+        except RefusedError as refusal:
+            if offset:
+                raise
+            raise ConfigError(f"{refusal}; if the platform takes no limit of {limit}, set page_size to one that it takes") from None
         page = listed(answer, self.settings.records_at, "connections")
         for record in page.records:
             self.organization.see(record)
         return [{**record, "id": connection_id(record, self.settings.id_at)} for record in page.records], page.total
+
+    def _list(self, limit: int, offset: int) -> JsonValue:
+        if self.settings.listing == "v1":
+            return self.client.list_connections_v1(min(limit, self.settings.page_size or _V1_PAGE), offset, sort_dir="asc")
+        return self.client.list_connections(limit, offset)
 
     def _connections(self, request: ReadRequest) -> Pages:
         return (yield from self._listing(request.proof or request.keys is not None).pages())

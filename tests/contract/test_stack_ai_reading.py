@@ -91,6 +91,15 @@ def test_a_limit_that_is_lowered_without_a_word_loses_nothing() -> None:
     assert proof.complete
 
 
+def test_a_limit_that_is_refused_names_the_setting_that_lowers_it() -> None:
+    store = filled(23, limit_cap="5", limit_above_cap="refused")
+    with opened(store) as sink, pytest.raises(ConfigError, match="set page_size"):
+        taken(sink, "connections")
+    with opened(store, page_size=5) as sink:
+        records, proof = taken(sink, "connections")
+    assert (len(records), proof.complete) == (23, True)
+
+
 def test_a_list_without_order_is_declared_incomplete() -> None:
     with opened(filled(30, order="shuffled"), page_size=5) as sink:
         _, proof = taken(sink, "connections")

@@ -135,14 +135,14 @@ def test_a_connection_is_never_left_without_a_name() -> None:
     assert requests(store, "PUT", "PATCH") == []
 
 
-@pytest.mark.parametrize("answers", ["record", "enveloped", "id", "id_object", "nothing", "null"])
+@pytest.mark.parametrize("answers", ["record", "enveloped", "id", "id_object", "nothing", "null", "job"])
 @pytest.mark.parametrize("status", ["200", "201", "204"])
 def test_a_create_is_applied_with_its_id_or_accepted_to_be_found_by_name(answers: str, status: str) -> None:
     store = Store(create_answers=answers, create_status=status)
     with opened(store) as sink:
         receipt = sent(sink, "create", {"name": "Slack", **SLACK})
         (key,) = store.connections
-        tells = status != "204" and answers not in ("nothing", "null")
+        tells = status != "204" and answers not in ("nothing", "null", "job")
         assert (receipt.result, receipt.sink_id) == ((Result.APPLIED, key) if tells else (Result.ACCEPTED, None))
         records, _ = read(sink, sink.stream("connections"), ReadRequest(keys=({"name": "Slack"},)))
     assert [record["id"] for record in records] == [key]
