@@ -95,7 +95,7 @@ def test_what_a_killed_run_made_is_still_known_to_be_ours(both: World, monkeypat
     both.put_contacts(*(contact(n) for n in range(6)))
     spec = both.spec(mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
@@ -125,7 +125,7 @@ def test_a_run_killed_right_after_it_quarantined_a_create_does_not_free_it(both:
     both.put_contacts(*(contact(n) for n in range(2)))
     both.robostack.set_switch("fault", "500_before")
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
