@@ -23,6 +23,7 @@ from pipelines.commands import (
     failures,
     health,
     history,
+    kept,
     metrics,
     new,
     runs,
@@ -63,7 +64,7 @@ def crossdock(
         click.echo(context.get_help())
 
 
-for family in (connections, runs, backfill, history, health, metrics, explain, failures, call, connect, sandbox, work):
+for family in (connections, runs, backfill, history, health, metrics, explain, failures, kept, call, connect, sandbox, work):
     for function in family.COMMANDS:
         app.command(cls=Command)(function)
 app.add_typer(new.app, name="new")

@@ -138,6 +138,33 @@ class Ledger:
         with self._begin() as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
+    def forget_runs(self, sync: str, before: datetime, *, keep: int = 20) -> int:
+        """Forget runs that ended before that time, and their writes, but for the newest ones and writes that somebody may still need.
+
+        Gives how many runs. Writes without an outcome and quarantined ones stay, and with them their run.
+        """
+        runs, writes = tables.runs.c, tables.writes.c
+        newest = sa.select(runs.run_id).where(runs.sync == sync).order_by(runs.started_at.desc()).limit(keep)
+        ended = sa.select(runs.run_id).where(runs.sync == sync, runs.finished_at < before.isoformat(), runs.run_id.not_in(newest))
+        needed = [state.value for state in (*OPEN, State.QUARANTINED)]
+        forgotten = 0
+        with self._begin() as connection:
+            old = [row[0] for row in connection.execute(ended)]
+        for run_id in old:
+            with self._begin() as connection:
+                connection.execute(sa.delete(tables.writes).where(writes.run_id == run_id, writes.state.not_in(needed)))
+                left = connection.execute(sa.select(writes.seq).where(writes.run_id == run_id).limit(1)).first()
+                if left is None:
+                    forgotten += connection.execute(sa.delete(tables.runs).where(runs.run_id == run_id)).rowcount
+        return forgotten
+
+    def compact(self) -> None:
+        """Give the room of what was forgotten back to the disk. PostgreSQL does that by itself."""
+        if self._engine.dialect.name == "sqlite":
+            with self._lock, self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # writes
 
     def intend(self, writes: Sequence[Write], guard: Callable[[Connection], None] | None = None) -> None:

@@ -14,12 +14,13 @@ from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
 from pipelines.fence import fence, take, taken, target_of
+from pipelines.history import record_history
 from pipelines.ledger import State
 from pipelines.ledger_shards import LostShard, Split
 from pipelines.logs import about, event
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
-from pipelines.retention import prune
+from pipelines.retention import forget, prune
 from pipelines.settle import recover
 from pipelines.shards import Work, check_shared, claims, close_claimed, end, offer, write_claimed
 from pipelines.spec import SyncSpec
@@ -56,6 +57,7 @@ class SyncRun:
         with self._recorded("extract", self.spec.source), self._counted("source"):
             batch = self._extracted(full)
             event("extracted", records=batch.count, mode=batch.note.get("mode"))
+            self._keep_history()
         self._note({"raw": batch.id})
         return batch
 
@@ -63,6 +65,13 @@ class SyncRun:
         if self._window is None:
             return extract_source(self.engine, self.spec, full=full, progress=self._progress)
         return extract_window(self.engine, self.spec, self._window, self._backfill, progress=self._progress)
+
+    def _keep_history(self) -> None:
+        if self.spec.history is None:
+            return
+        stream = self.engine.open(self.spec.source_connection).stream(self.spec.source_stream)
+        with suppress(RetryableError), self.engine.lock(f"history of {self.spec.source}"):  # held: the next read takes this one along
+            record_history(self.engine.staging, self.spec, stream.id_field)
 
     def source(self) -> Stream:
         """The source stream, as described when it was staged where this run replays what is."""
@@ -152,6 +161,7 @@ class SyncRun:
         """Record what a delivered plan came to. Raises what stopped it where nothing was written."""
         self._applied(plan)
         prune(self.engine.staging, self.spec)
+        forget(self.engine, self.spec)
         summary = self._delivered(plan, delivered)
         self._finish(summary)
         if delivered.stopped_by is not None and summary.status == "failed":

@@ -101,6 +101,22 @@ class PartitionSettings(_Settings):
         return value
 
 
+class RetentionSettings(_Settings):
+    """How long what runs leave behind is kept. Counts are of the newest; a duration is `90d`; None: for ever."""
+
+    reads: int = Field(3, ge=1, description="whole reads of the source, and every increment since the oldest of them")
+    runs: int = Field(5, ge=1, description="runs whose rows and windows stay in staging")
+    ledger: str | None = None
+    history: str | None = None
+
+    @field_validator("ledger", "history")
+    @classmethod
+    def _is_a_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            duration(value)
+        return value
+
+
 class SyncSpec(_Settings):
     """One sync: from a source stream to a sink stream. Only `from`, `to` and `match` are required."""
 
@@ -123,6 +139,8 @@ class SyncSpec(_Settings):
     partitions: PartitionSettings | None = None
     fresh_within: str | None = Field(None, description="the last good run is not older than this; else the sync counts as late")
     alerts: AlertSettings = AlertSettings()
+    history: Literal["scd2"] | None = Field(None, description="scd2: every version of the source's records is kept, with its time")
+    retention: RetentionSettings = RetentionSettings()
     description: str | None = None
     owners: tuple[str, ...] = ()
     group: str | None = None

@@ -39,7 +39,8 @@ def _both(one: SyncSpec, other: SyncSpec) -> SyncSpec:
     incremental = cursor is not None and one.read.mode == other.read.mode == "incremental"
     lag = max(one.read.lag, other.read.lag, key=duration)
     read = ReadSettings(mode="incremental" if incremental else "full", cursor=cursor, lag=lag)
-    return one.model_copy(update={"read": read, "mode": "mirror" if "mirror" in (one.mode, other.mode) else one.mode})
+    mode = "mirror" if "mirror" in (one.mode, other.mode) else one.mode
+    return one.model_copy(update={"read": read, "mode": mode, "history": one.history or other.history})
 
 
 def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str]) -> dg.AssetsDefinition:
