@@ -7,9 +7,15 @@ from connectors.base import JsonValue
 from connectors.errors import ConfigError
 from connectors.settings import Secret
 
-__all__ = ["masked_at", "provider_data", "refuse_masks"]
+__all__ = ["Masked", "masked_at", "provider_data", "refuse_masks"]
 
 _MASK = re.compile(r"[*•●∙·█xX]{4,}|.*[*•●█]{4,}.*|[<\[(]?(redacted|hidden|masked|secret)[>\])]?", re.IGNORECASE | re.DOTALL)
+
+_ROW = re.compile(r"[*•●∙·█]{4,}")
+
+
+class Masked(ConfigError):
+    """A body holds a mask and is not sent. It says nothing about other bodies."""
 
 
 def masked_at(value: JsonValue, mask: str | None, place: str = "") -> str | None:
@@ -22,10 +28,14 @@ def masked_at(value: JsonValue, mask: str | None, place: str = "") -> str | None
 
 
 def refuse_masks(value: JsonValue, mask: str | None) -> None:
-    """Raises ConfigError where a body holds a mask: sending it would destroy the secret."""
-    place = masked_at(value, mask)
+    """Raises Masked where a body holds a mask: sending it would destroy the secret.
+
+    A connection may well be named "Secret": of its name only a row of signs, or the declared mask, is refused.
+    """
+    named = isinstance(value, dict) and isinstance(name := value.get("name"), str) and not _ROW.fullmatch(name) and name != mask
+    place = masked_at({field: one for field, one in value.items() if field != "name"} if isinstance(value, dict) and named else value, mask)
     if place is not None:
-        raise ConfigError(f"{place or 'the body'} holds what is shown in place of a secret, which is never sent; give the secret itself")
+        raise Masked(f"{place or 'the body'} holds what is shown in place of a secret, which is never sent; give the secret itself")
 
 
 def provider_data(declared: Mapping[str, Mapping[str, Secret]], name: str, provider_id: str) -> Mapping[str, Secret] | None:

@@ -12,7 +12,7 @@ from connectors.errors import ConfigError, ContractError, CredentialsError, Refu
 from connectors.jsontext import loads
 from connectors.stack_ai.answers import CONNECTION_IDS, error_words, is_uuid, made_in
 from connectors.stack_ai.grants import EVERYONE, Subject, grant_id, subject_of
-from connectors.stack_ai.masks import masked_at, provider_data
+from connectors.stack_ai.masks import Masked, masked_at, provider_data
 from connectors.stack_ai.source import StackAiSource
 from connectors.stack_ai.streams import BODY, SECRET_FIELD
 
@@ -207,7 +207,7 @@ def _settled(change: Change, write: Callable[[Change], Receipt]) -> Receipt:
     """The receipt of one change, whatever became of it. Raises only where nothing was sent for a reason that stops the others too."""
     try:
         return write(change)
-    except _Unfit as why:
+    except (_Unfit, Masked) as why:
         return Receipt(change.seq, Result.REJECTED, change.sink_id, str(why))
     except RefusedError as refusal:
         missing = refusal.status == 404 and change.op != "create"

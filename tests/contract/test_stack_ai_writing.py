@@ -63,6 +63,17 @@ def test_secrets_are_filled_in_by_reference_by_name_before_provider() -> None:
     assert notes["connection_provider_data"] == {"workspace": "w", "api_key": CANARY}
 
 
+def test_a_mask_for_a_name_stops_no_other_and_a_name_that_only_sounds_like_one_is_a_name() -> None:
+    store = Store()
+    with opened(store) as sink:
+        named = ("Secret", "****", "xxxxxxxx")
+        changes = [Change(seq, "create", {}, {"name": name, **SLACK}) for seq, name in enumerate(named)]
+        receipts = write(sink, sink.stream("connections"), changes)
+    assert [receipt.result for receipt in receipts] == [Result.APPLIED, Result.REJECTED, Result.APPLIED]
+    assert "never sent" in receipts[1].reason
+    assert [held["name"] for held in store.connections.values()] == ["Secret", "xxxxxxxx"]
+
+
 def test_no_secret_comes_back_with_a_receipt() -> None:
     with opened(Store(provider_data="plain")) as sink:
         receipt = sent(sink, "create", {"name": "Slack", **SLACK})
