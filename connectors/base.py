@@ -88,13 +88,24 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """Secrets that the connector itself adds to what it writes, from references in its settings; see `Filling`.
+
+    `field` stands for them in a plan; the platform has no such field. `by` are the fields of a record that decide which ones.
+    """
+
+    field: str
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Stream:
     """One collection of records that a connection can read, and perhaps write.
 
     `id_field` is the platform's own identifier, unique in the stream. `schema` holds declared
     types only (None: all are inferred from the records). `write_only` fields never read back
-    and are never compared; `read_only` fields are the platform's and are never written. A field that
-    is both is a secret that only the connector itself writes, from its settings.
+    and are compared with what was last written only; `read_only` fields are the platform's and are never written. A field that
+    is both is a secret that only the connector itself writes, from its settings; `filled` stands for those.
     `url` is a template with `{id}` for a page where a person can look at a record.
     """
 
@@ -106,6 +117,7 @@ class Stream:
     cursors: tuple[str, ...] = ()
     write_only: frozenset[str] = frozenset()
     read_only: frozenset[str] = frozenset()
+    filled: Filled | None = None
     url: str | None = None
 
 
@@ -293,6 +305,18 @@ class Sink(Source, Protocol):
 
         Never raises for one record and never resends what is not E1. Raises ConfigError (refused
         credentials) or RetryableError only when nothing of these changes was sent.
+        """
+        ...
+
+
+@runtime_checkable
+class Filling(Sink, Protocol):
+    """A sink with streams whose records it writes with secrets of its settings (`Stream.filled`)."""
+
+    def mark(self, stream: Stream, deciding: Mapping[str, JsonValue]) -> str | None:
+        """A one-way mark of the secrets that a record with these values of `filled.by` is written with; None: none.
+
+        Equal secrets have equal marks. A change has the mark under `filled.field` where others are to be sent than last time.
         """
         ...
 

@@ -76,6 +76,7 @@ def update_rows(
     existing_policy: Literal["overwrite", "fill_empty", "keep"] = "overwrite",
     drift: Literal["overwrite", "keep", "conflict"] = "overwrite",
     write_only: Collection[str] = (),
+    recalled: Collection[str] = (),
     start: int = 0,
     whole: bool = False,
 ) -> Updates:
@@ -83,19 +84,25 @@ def update_rows(
 
     `applied` holds, row by row, the JSON object of what was last written (null: not known); a field
     whose sink value differs from it was changed there by others, and `drift` says what follows.
-    `write_only` fields are never compared. `whole` puts every field of the record into `before`.
+    `write_only` fields are not compared, but those of them in `recalled` with what was last written, where that is known and
+    the new value is not null. `whole` puts every field of the record into `before`.
     """
     compared = [name for name in types.names if name not in write_only]
     wanted, found = side(desired, types.names, "d", types), side(existing, types.names, "e", types)
     record = side(existing, [name for name in existing.column_names if not name.startswith("__")], "g", existing.schema)
     drifted = _drifted(found, compared, applied)
     differs = {name: _differs(wanted, found, name, nulls, existing_policy) for name in compared}
-    changes = {name: f"h{number}" for number, name in enumerate(compared)}
+    unseen = [name for name in types.names if name in write_only and name in recalled]
+    if applied is None or existing_policy != "overwrite":  # nothing is known of what they hold
+        unseen = []
+    differs |= {name: _differs_from_last(wanted, name, number) for number, name in enumerate(unseen, len(compared))}
+    changes = {name: f"h{number}" for number, name in enumerate([*compared, *unseen])}
     foreign = {name: f"z{number}" for number, name in enumerate(compared)}
     flags = ", ".join(
         [
             *(f"({differs[name]}){f' AND NOT ({drifted[name]})' if drift == 'keep' else ''} AS {changes[name]}" for name in compared),
             *(f"({differs[name]}) AND ({drifted[name]}) AS {foreign[name]}" for name in compared),
+            *(f"({differs[name]}) AS {changes[name]}" for name in unseen),
         ]
     )
     before = (
@@ -106,7 +113,7 @@ def update_rows(
     sql = f"""
         SELECT p AS seq, 'update' AS op, {_key(wanted, match)} AS key, source_id, {record.literals[id_field]} AS sink_id,
             {listed(changes)} AS fields, {before} AS before,
-            {object_of({name: (changes[name], wanted.literals[name]) for name in compared})} AS after,
+            {object_of({name: (changes[name], wanted.literals[name]) for name in changes})} AS after,
             {fingerprint_sql(types.names, wanted.texts, "omitted")} AS fingerprint,
             {listed(foreign) if drift == "conflict" else "CAST([] AS VARCHAR[])"} AS conflicts,
             {" OR ".join(foreign.values()) or "false"} AS drifted
@@ -117,7 +124,7 @@ def update_rows(
             "wanted": _with_own(wanted, desired),
             "found": found.rows,
             "record": record.rows,
-            "last": _last(compared, applied, desired.num_rows),
+            "last": _last([*compared, *unseen], applied, desired.num_rows),
         }
         return _sorted_out(duck.query(connection, sql, **inputs), start)
 
@@ -175,6 +182,13 @@ def _differs(wanted: Side, found: Side, name: str, nulls: str, policy: str) -> s
         return "false"
     differs = f"{_is_wanted(wanted, name, nulls)} AND {wanted.texts[name]} IS DISTINCT FROM {found.texts[name]}"
     return f"{differs} AND {found.literals[name]} IN ('null', '\"\"')" if policy == "fill_empty" else differs
+
+
+def _differs_from_last(wanted: Side, name: str, number: int) -> str:
+    """SQL that tells whether a field that the sink never shows is to have another value than it was last written with."""
+    last = wanted.as_found(name, f"nullif(a{number}, 'null')")
+    known = f"a{number} IS NOT NULL AND {_is_wanted(wanted, name, 'skip')}"
+    return f"{known} AND {wanted.texts[name]} IS DISTINCT FROM {last}"
 
 
 def _drifted(found: Side, compared: Sequence[str], applied: pa.Array | pa.ChunkedArray | None) -> dict[str, str]:

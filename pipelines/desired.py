@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from connectors.arrow_lists import array, from_numpy
 from connectors.arrow_types import conform, widest_schema
-from connectors.base import Stream
+from connectors.base import Filling, Sink, Stream
 from connectors.errors import ConfigError
 from pipelines.arrays import numbers, single, texts
 from pipelines.engine import Engine, Progress, is_full, silent
@@ -110,16 +110,27 @@ def make_desired(
     with engine.staging.begin(Dataset(("desired", spec.name))) as writer:
         rows = pa.RecordBatchReader.from_batches(schema, _rows(engine.staging, taken, schema, source.id_field))
         for mapped in map_records(mapping, rows, _lookups(engine.ledger, mapping)):
-            writer.write(mapped.desired)
+            writer.write(_marked(engine.sink(spec.target_connection), sink, mapped.desired))
             invalid.append(_invalid(mapped.invalid))
             read += mapped.desired.num_rows + mapped.invalid.num_rows + mapped.skipped
             skipped += mapped.skipped
             progress("map", mapped.desired.num_rows)
         batch = writer.commit({"raw": [one.batch.id for one in taken]})
-    single, shared = duplicate_keys(index(engine.staging.scan(batch), spec.match, compared(sink, mapping.types), mapping.types))
+    types = pa.schema([column for column in batch.schema if not column.name.startswith("__")])
+    single, shared = duplicate_keys(index(engine.staging.scan(batch), spec.match, compared(sink, types), types))
     if len(shared):
         invalid.append(_sharing(engine.staging, batch, shared, spec))
-    return Desired(batch, single, mapping.types, pa.concat_tables([INVALID_SCHEMA.empty_table(), *invalid]), read, skipped)
+    return Desired(batch, single, types, pa.concat_tables([INVALID_SCHEMA.empty_table(), *invalid]), read, skipped)
+
+
+def _marked(sink: Sink, stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Desired rows with the mark of the secrets that each would be written with, where the sink adds any."""
+    filled = stream.filled
+    if filled is None or not isinstance(sink, Filling):
+        return rows
+    deciding = [rows.column(name).to_pylist() if name in rows.schema.names else [None] * rows.num_rows for name in filled.by]
+    marks = [sink.mark(stream, dict(zip(filled.by, values, strict=True))) for values in zip(*deciding, strict=True)]
+    return rows.append_column(filled.field, texts(marks))
 
 
 def _rows(staging: Staging, taken: Sequence[Due], schema: pa.Schema, id_field: str) -> Iterator[pa.RecordBatch]:

@@ -21,6 +21,7 @@ from pipelines.elsewhere import places_of_ids
 from pipelines.engine import Engine
 from pipelines.keys import key_of, plain_id, same_id
 from pipelines.ledger import NEVER_SHOWN, Match
+from pipelines.memory import unseen
 from pipelines.observe import Observation, key_hashes
 from pipelines.spec import SyncSpec
 
@@ -165,6 +166,7 @@ class PlanRows:
             existing_policy=spec.writes.existing,
             drift=spec.drift,
             write_only=self.stream.write_only,
+            recalled=unseen(self.stream, self.desired.types),
         )
         self._count("unchanged", len(found.unchanged))
         self._count("drifted", sum(match is not None and not match.repeats for match in compress(known, found.drifted)))

@@ -19,6 +19,7 @@ from pipelines.engine import Engine, Progress, completeness, is_full, raw_datase
 from pipelines.fence import target_of
 from pipelines.keys import key_values
 from pipelines.ledger import NEVER_SHOWN
+from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
 from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
@@ -82,6 +83,7 @@ class _Planning:
         seen = self._seen_first()
         fields = known_fields(engine.staging, spec, self.stream)
         self.desired = make_desired(engine, spec, source, self.stream, taken, sink_fields=fields, progress=self.progress)
+        self.desired = recalled(engine, spec, self.stream, self.desired)
         self.owned = engine.ledger.match_hashes(spec.name)
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)

@@ -139,6 +139,8 @@ def _steps(
         changed = dict(zip(own, _changed([chunk[number] for number in own], held, stream), strict=True))
         for number, write in enumerate(chunk):
             why = _why_not(write, int(hits.counts[number]), changed.get(number))
+            if not why and write.op == "update" and not _object(write.before):
+                why = "only fields that cannot be read back were written, and what they held before is not known"
             if why:
                 conflicts.append((write, why))
             else:

@@ -3,12 +3,15 @@
 Secrets are never in a change: the client fills them in from the connection when it sends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from connectors.base import Change, Receipt, Record, Result, Stream
+from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
+from connectors.celigo.settings import CeligoSettings
 from connectors.celigo.source import CeligoSource
-from connectors.celigo.stacks import ID, body_of, changed, dependents_of
+from connectors.celigo.stacks import ID, SECRETS, body_of, changed, dependents_of
 from connectors.errors import ConfigError, ContractError, RefusedError, RetryableError, UnknownOutcome
+from connectors.marks import mark
+from connectors.settings import Ports
 
 __all__ = ["CeligoSink"]
 
@@ -18,6 +21,10 @@ _NAMED = 3  # dependents that a refusal names
 class CeligoSink(CeligoSource):
     """One account that can be read and written."""
 
+    def __init__(self, settings: CeligoSettings, ports: Ports) -> None:
+        super().__init__(settings, ports)
+        self._marks: dict[str, str] = {}
+
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """One request each (and one read before an update or delete), one receipt each; see `connectors.base.Sink.write`."""
         ops = {change.op for change in changes}
@@ -26,6 +33,15 @@ class CeligoSink(CeligoSource):
         if changes and stream.capabilities.write(changes[0].op) is None:
             raise ConfigError(f"Celigo's {stream.name} can only be read; write to its stacks")
         return self._one_by_one(changes)
+
+    def mark(self, stream: Stream, deciding: Mapping[str, JsonValue]) -> str | None:
+        """The mark of the secret access key that a lambda stack is written with."""
+        key = deciding.get("lambda.accessKeyId")
+        if deciding.get("type") != "lambda" or not isinstance(key, str) or key not in self.settings.secret_access_keys:
+            return None
+        if key not in self._marks:
+            self._marks[key] = mark(self.settings.secret_access_keys[key].reveal(), self.settings.account)
+        return self._marks[key]
 
     def _one_by_one(self, changes: Sequence[Change]) -> Iterator[Receipt]:
         """Stops sending at the first change that could not be sent; raises only if that is the first of them."""
@@ -52,7 +68,7 @@ class CeligoSink(CeligoSource):
             return Receipt(change.seq, result, change.sink_id, error.words or str(error))
 
     def _create(self, change: Change) -> Receipt:
-        body, why = body_of(change.fields)
+        body, why = body_of(_own(change))
         why = why or self.client.unfit(body, create=True)
         if why:
             return _rejected(change, why)
@@ -65,7 +81,7 @@ class CeligoSink(CeligoSource):
             held = self.client.get_stack_by_id(stack_id)
             if self.live(held) is None:
                 return Receipt(change.seq, Result.MISSING, stack_id, "it is in the recycle bin")
-            wanted = changed(held, change.fields)
+            wanted = changed(held, _own(change))
         except ContractError as error:
             return Receipt(change.seq, Result.NOT_SENT, stack_id, str(error))
         if held[ID] != stack_id:
@@ -80,7 +96,7 @@ class CeligoSink(CeligoSource):
         if made[ID] != stack_id:
             return Receipt(change.seq, Result.UNKNOWN, stack_id, "the update was answered with another stack")
         answer = self._answer(made)
-        kept = [name for name, value in change.fields.items() if value is None and (answer or {}).get(name) is not None]
+        kept = [name for name, value in _own(change).items() if value is None and (answer or {}).get(name) is not None]
         told = f"the platform did not clear {', '.join(kept)}; try put_nulls: send" if kept else ""
         return Receipt(change.seq, Result.APPLIED, stack_id, told, answer)
 
@@ -117,6 +133,11 @@ class CeligoSink(CeligoSource):
             return self.live(stack)
         except ContractError:
             return None
+
+
+def _own(change: Change) -> Record:
+    """The fields of the platform's; the client adds the secret to every body that needs it."""
+    return {name: value for name, value in change.fields.items() if name != SECRETS}
 
 
 def _rejected(change: Change, why: str) -> Receipt:

@@ -11,13 +11,27 @@ from connectors.base import JsonValue, Record
 from connectors.celigo.masks import is_mask, unmasked
 from connectors.errors import ContractError
 
-__all__ = ["ENDPOINT", "ID", "SECRET", "TOKEN", "UNDOCUMENTED", "WRITABLE", "body_of", "changed", "dependents_of", "record_of", "trimmed"]
+__all__ = [
+    "ENDPOINT",
+    "ID",
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "UNDOCUMENTED",
+    "WRITABLE",
+    "body_of",
+    "changed",
+    "dependents_of",
+    "record_of",
+    "trimmed",
+]
 
 ID = "_id"
 ENDPOINT = "endpoint"  # ours: hostURI of a server stack, functionName of a lambda stack; with name and type it tells stacks apart
 UNDOCUMENTED = "undocumented"
 SECRET = "lambda.secretAccessKey"  # noqa: S105
 TOKEN = "server.systemToken"  # noqa: S105
+SECRETS = "secrets"  # ours: stands for the secret that is written with a stack
 CONFIGS = ("server", "lambda")
 WRITABLE = (
     *("name", "type", "framework", "server.hostURI", "server.ipRanges"),

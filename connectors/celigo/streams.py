@@ -1,10 +1,10 @@
 """What Celigo's streams are and can do, with the sentence of the document that shows it. Pure."""
 
 from connectors.arrow_types import declared
-from connectors.base import Capabilities, Delivery, ReadCapability, Stream, WriteCapability
+from connectors.base import Capabilities, Delivery, Filled, ReadCapability, Stream, WriteCapability
 from connectors.celigo.operations import CREATE, DELETE, DEPENDENCIES, LIST, UPDATE
 from connectors.celigo.settings import CeligoSettings
-from connectors.celigo.stacks import ENDPOINT, ID, SECRET, TOKEN, UNDOCUMENTED, WRITABLE
+from connectors.celigo.stacks import ENDPOINT, ID, SECRET, SECRETS, TOKEN, UNDOCUMENTED, WRITABLE
 
 __all__ = ["DEPENDENCY_STREAM", "STACK_STREAM", "streams_of"]
 
@@ -40,8 +40,9 @@ def _stacks(settings: CeligoSettings) -> Stream:
         ),
         schema=declared(types),
         natural_key=tuple(told.natural_key) if told and told.natural_key else ("name", "type", ENDPOINT),
-        write_only=frozenset({SECRET}),
-        read_only=frozenset({ID, "createdAt", "lastModified", UNDOCUMENTED, TOKEN, SECRET}),  # the secret: only this connector writes it
+        write_only=frozenset({SECRET, SECRETS}),
+        read_only=frozenset({ID, "createdAt", "lastModified", UNDOCUMENTED, TOKEN, SECRET, SECRETS}),  # only this connector writes secrets
+        filled=Filled(SECRETS, by=("type", "lambda.accessKeyId")),
     )
 
 

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
+from connectors.canonical_json import canonical
 from connectors.errors import ConfigError, ContractError, CredentialsError, RefusedError, RetryableError, UnknownOutcome
 from connectors.jsontext import loads
+from connectors.marks import mark
+from connectors.settings import Ports
 from connectors.stack_ai.answers import CONNECTION_IDS, error_words, is_uuid, made_in
 from connectors.stack_ai.grants import EVERYONE, Subject, grant_id, subject_of
 from connectors.stack_ai.masks import Masked, masked_at, provider_data
+from connectors.stack_ai.settings import StackAiSettings
 from connectors.stack_ai.source import StackAiSource
-from connectors.stack_ai.streams import BODY, SECRET_FIELD
+from connectors.stack_ai.streams import BODY, SECRET_FIELD, SECRETS
 
 __all__ = ["StackAiSink"]
 
@@ -29,6 +33,10 @@ class _Unfit(Exception):
 
 class StackAiSink(StackAiSource):
     """One user's connections, read and written."""
+
+    def __init__(self, settings: StackAiSettings, ports: Ports) -> None:
+        super().__init__(settings, ports)
+        self._marks: dict[int, str] = {}
 
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """One receipt per change, as answers come; see `connectors.base.Sink.write`."""
@@ -56,10 +64,21 @@ class StackAiSink(StackAiSource):
                 return
             yield receipt
 
+    def mark(self, stream: Stream, deciding: Mapping[str, JsonValue]) -> str | None:
+        """The mark of what the settings declare for a connection of this name and provider."""
+        name, provider_id = str(deciding.get("name")), str(deciding.get("provider_id"))
+        secrets = provider_data(self.settings.provider_data, name, provider_id)
+        if not secrets:
+            return None
+        if id(secrets) not in self._marks:  # the settings hold it as long as this sink lives
+            revealed = canonical({field: secret.reveal() for field, secret in secrets.items()})
+            self._marks[id(secrets)] = mark(revealed, self.settings.account)
+        return self._marks[id(secrets)]
+
     # connections
 
     def _create(self, change: Change) -> Receipt:
-        fields = _only(change.fields, BODY, "a connection")
+        fields = _only(_own(change), BODY, "a connection")
         name = fields.get("name")
         if not isinstance(name, str) or not name.strip() or name == _NAMELESS:
             raise _Unfit("a connection needs a name of its own, or it could not be found again; map one to name")
@@ -69,12 +88,12 @@ class StackAiSink(StackAiSource):
         return self._made(change, self._sent("create_connection", None, body))
 
     def _update(self, change: Change) -> Receipt:
-        key, fields = _id(change), _only(change.fields, BODY, "a connection")
+        key, fields = _id(change), _only(_own(change), BODY, "a connection")
         if "name" in fields and (not isinstance(fields["name"], str) or not fields["name"].strip()):
             raise _Unfit("a connection cannot be left without a name; map one to name")
-        if not fields:
+        if not change.fields:
             raise _Unfit("there is no field to write")
-        if set(fields) == {"name"}:
+        if set(change.fields) == {"name"}:
             return self._made(change, self._sent("patch_connection", key, {"name": fields["name"]}))
         now = made_in(_looked_up(lambda: self.client.get_connection(key)), self.settings.id_at)
         if now is None or now["id"] != key:
@@ -201,6 +220,11 @@ class StackAiSink(StackAiSource):
     def _sent(self, name: str, key: str | None, body: Mapping[str, JsonValue]) -> JsonValue:
         answer = self.client.send(name, key, json=dict(body))
         return answer.json() if answer.body.strip() else None
+
+
+def _own(change: Change) -> Mapping[str, JsonValue]:
+    """The fields of the platform's: what stands for secrets only says that they are to be sent."""
+    return {name: value for name, value in change.fields.items() if name != SECRETS}
 
 
 def _settled(change: Change, write: Callable[[Change], Receipt]) -> Receipt:

@@ -3,15 +3,16 @@
 import pyarrow as pa
 
 from connectors.arrow_types import declared
-from connectors.base import Capabilities, Delivery, ReadCapability, Stream, WriteCapability
+from connectors.base import Capabilities, Delivery, Filled, ReadCapability, Stream, WriteCapability
 from connectors.errors import ConfigError
 from connectors.settings import StreamSettings
 from connectors.stack_ai.operations import OPERATION, OPERATIONS
 from connectors.stack_ai.settings import StackAiSettings
 
-__all__ = ["BODY", "OPERATIONS", "SECRET_FIELD", "STREAMS", "page_size", "stream_of"]
+__all__ = ["BODY", "OPERATIONS", "SECRETS", "SECRET_FIELD", "STREAMS", "page_size", "stream_of"]
 
 SECRET_FIELD = "connection_provider_data"  # noqa: S105 (a field's name)
+SECRETS = "secrets"  # ours: stands for the declared provider_data that a connection is written with
 BODY = ("name", "provider_id", "connection_type_id", SECRET_FIELD)  # all that can be written of a connection
 
 _THE_PLATFORMS = frozenset(  # names of fields that no body takes
@@ -64,8 +65,9 @@ def stream_of(name: str, settings: StackAiSettings) -> Stream:
         capabilities=_capabilities(name, settings),
         schema=schema,
         natural_key=tuple(told.natural_key) or _NATURAL_KEYS.get(name, ()),
-        write_only=frozenset({SECRET_FIELD}) if name == "connections" else frozenset(),
-        read_only=(_THE_PLATFORMS if name == "connections" else frozenset({"id"})) if writable else frozenset(schema.names),
+        write_only=frozenset({SECRET_FIELD, SECRETS}) if name == "connections" else frozenset(),
+        read_only=(_THE_PLATFORMS | {SECRETS} if name == "connections" else frozenset({"id"})) if writable else frozenset(schema.names),
+        filled=Filled(SECRETS, by=("name", "provider_id")) if name == "connections" else None,
     )
 
 

@@ -71,6 +71,24 @@ def test_the_second_run_plans_nothing_and_no_secret_is_left_anywhere(both: Accou
     assert [text for text in shown if text in said] == []
 
 
+def test_a_rotated_secret_is_sent_once_and_only_to_the_stacks_that_use_it(both: Accounts) -> None:
+    assert synced(both, "r1").created == 7
+    both.eu.log.clear()
+    both.environ["AWS_SECRET_1"] = "rotated-canary-secret-77"
+    planned = both.run("plan", NAME)
+    assert planned.out.count("secrets") == 1
+    again = synced(both, "r2")
+    (cleaner,) = [stack for stack in both.eu.stacks.values() if stack.get("lambda", {}).get("accessKeyId") == "AKIDEXAMPLE-1"]
+    assert (again.status, again.updated, again.unchanged, again.differences) == ("ok", 1, 6, 0)
+    assert both.writes() == [("PUT", f"/v1/stacks/{cleaner['_id']}")]
+    assert cleaner["lambda"]["secretAccessKey"] == "rotated-canary-secret-77"
+    assert (synced(both, "r3").unchanged, len(both.writes())) == (7, 1)
+    assert in_plain(both.folder / ".crossdock", ["rotated-canary-secret-77"]) == []
+    undone = both.run("undo", "r2", "--json")
+    assert (undone.json["conflicts"], len(both.writes())) == (1, 1)  # nobody knows the old secret any more
+    assert synced(both, "r4").unchanged == 7
+
+
 def test_only_what_changed_is_sent_and_what_is_in_use_stays(both: Accounts) -> None:
     synced(both, "r1")
     theirs = {stack["name"]: stack for stack in both.eu.stacks.values()}

@@ -160,6 +160,21 @@ def test_recipes_become_stacks_once_and_only_what_changed_is_sent_later(glued: G
     assert (kept["state"]["output"], changed["conversion"]) == ({"last_guid": "77"}, {"seconds": 9})
 
 
+def test_what_kragle_never_shows_is_compared_with_what_was_last_written(glued: Glued) -> None:
+    recipe = glued.recipe("Quiet", ["Delay", {"seconds": 5}], schedule=432)
+    spec = {**RECIPES, "fields": {**RECIPES["fields"], "enabled": "webhook IS NULL", "webhook": "NULL", "webhook_method": "NULL"}}
+    assert glued.run(spec).created == 1
+    writes, recipes = len(glued.sent()), glued.stacker.objects["recipes"]
+    glued.stacker.update(recipes, recipe, {"webhook": "token"})
+    again = glued.run(spec)
+    assert (again.status, again.updated, glued.sent()[writes:]) == ("ok", 1, ['{"enabled":false}'])
+    assert glued.run(spec).unchanged == 1
+    glued.stacker.update(recipes, recipe, {"schedule": 433})  # may add one more job each time: never sent without a word
+    refused = glued.run(spec)
+    assert (refused.status, refused.rejected, len(glued.sent())) == ("partial", 1, writes + 1)
+    assert "schedule_in_update: send" in glued.world.ledger.failures("recipes_to_stacks")[0].reason
+
+
 READING = {"count": "absent", "page_fields": "absent", "beyond_end": "404", "order": "newest", "short_pages": "yes", "bad_login": "403"}
 SHAPES = {"ids": "text", "owners": "text", "no_token": "null", "no_jobs": "null", "lookup": "name_first", "private": "404"}
 WRITING = {"create_answers": "nothing", "create_status": "201", "put_answers": "nothing", "put_blocks": "keeps", "put_schedule": "replaces"}

@@ -89,6 +89,22 @@ def test_connections_are_copied_with_secrets_by_reference_and_then_rest(ai: Ai, 
     assert "canary" not in repr(held)
 
 
+def test_declared_secrets_that_are_rotated_are_sent_once(ai: Ai) -> None:
+    ai.connections(3)
+    fields = {name: name for name in ("name", "provider_id", "connection_type_id")}
+    spec = {"name": "copy", "from": "ai.connections", "to": "copy.connections", "match": ["name"], "fields": fields}
+    assert ai.sync(**spec).created == 3
+    rotated = {"provider:notion": {"api_key": "canary-rotated-1"}, "Notes Größe 1": {"api_key": CANARY}}
+    ai.world.configure("copy", provider_data=rotated)
+    second = ai.sync(**spec)
+    assert (second.status, second.updated, second.unchanged, second.requests["sink"]["write"]) == ("ok", 2, 1, 2)
+    held = {one["name"]: one["connection_provider_data"]["api_key"] for one in ai.copy.connections.values()}
+    assert held == {f"Notes Größe {n}": CANARY if n == 1 else "canary-rotated-1" for n in range(3)}
+    assert ai.sync(**spec).requests["sink"]["write"] == 0
+    ai.world.configure("copy", provider_data={})  # a secret that is not declared any more is no other secret
+    assert ai.sync(**spec).requests["sink"]["write"] == 0
+
+
 def test_a_rename_at_the_source_is_a_patch_at_the_sink(ai: Ai) -> None:
     keys = ai.connections(3)
     fields = {"name": "name", "provider_id": "provider_id", "connection_type_id": "connection_type_id"}
