@@ -192,6 +192,13 @@ def doubted(stream: str, read: Completeness) -> tuple[str, ...]:
     return (f"what was read of {stream} may not be all it holds: {'; '.join(read.doubts)}",) if read.doubts else ()
 
 
+def empty(stream: str, read: Completeness, *, full: bool) -> tuple[str, ...]:
+    """A warning where a whole read gave nothing: the login may see nothing, or all be asked for in the wrong way."""
+    if not full or read.count or read.doubts:
+        return ()
+    return (f"nothing was read of {stream}; if it holds records, look at its login and settings ({'; '.join(read.reasons)})",)
+
+
 def promises(spec: SyncSpec, counts: Counts, capabilities: Capabilities) -> tuple[str, ...]:
     """What is promised for each kind of change in the plan, one sentence each."""
     planned: Sequence[tuple[str, int]] = (("create", counts.create), ("update", counts.update), ("delete", counts.delete))

@@ -21,7 +21,7 @@ from pipelines.keys import key_values
 from pipelines.ledger import NEVER_SHOWN
 from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
-from pipelines.plan import Counts, Plan, doubted, hidden_records, promises, refusals
+from pipelines.plan import Counts, Plan, doubted, empty, hidden_records, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
@@ -252,7 +252,13 @@ class _Planning:
             complete=read.complete,
             reasons=read.reasons,
             promises=promises(spec, counts, self.stream.capabilities),
-            warnings=(*self._of_window(), *doubted(spec.source, read), *doubted(spec.target, self.existing.completeness), *rows.warnings),
+            warnings=(
+                *self._of_window(),
+                *empty(spec.source, read, full=self._whole_source),
+                *doubted(spec.source, read),
+                *doubted(spec.target, self.existing.completeness),
+                *rows.warnings,
+            ),
             samples=tuple(rows.samples),
             window=None if self.window is None else self.window.as_json(),
         )

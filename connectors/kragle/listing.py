@@ -68,12 +68,13 @@ class Listing:
     date: datetime | None = None
 
 
-def read_list(ask: Ask, *, proof: bool = False, believe_count: bool = True, max_pages: int = 10_000) -> Listing:
+def read_list(ask: Ask, *, proof: bool = False, believe_count: bool = True, max_pages: int = 10_000, page_size: int = 0) -> Listing:
     """Read once where nothing speaks against it, and with `proof` until two reads in a row are equal.
 
+    `page_size`: how many stacks a full page has, where that is known (0: it is not).
     Raises what `ask` raises, and ContractError for a stack without an id.
     """
-    reading = _Reading(ask, proof, believe_count, max_pages)
+    reading = _Reading(ask, proof, believe_count, max_pages, page_size)
     passes: list[_Pass] = []
     while len(passes) < _PASSES and reading.requests < max_pages:
         passes.append(reading.go_through())
@@ -92,8 +93,8 @@ def fingerprint(stack: Record) -> bytes:
 
 
 class _Reading:
-    def __init__(self, ask: Ask, proof: bool, believe_count: bool, max_pages: int) -> None:
-        self._ask, self._proof, self._believe_count, self._max_pages = ask, proof, believe_count, max_pages
+    def __init__(self, ask: Ask, proof: bool, believe_count: bool, max_pages: int, page_size: int) -> None:
+        self._ask, self._proof, self._believe_count, self._max_pages, self._page_size = ask, proof, believe_count, max_pages, page_size
         self.requests = 0
         self._date: datetime | None = None
 
@@ -101,7 +102,7 @@ class _Reading:
         """One way through all pages."""
         one = _Pass()
         before: list[JsonValue] = []
-        page, size, idle = 1, 0, 0
+        page, size, idle = 1, self._page_size, 0
         while not one.ended:
             if self.requests >= self._max_pages:
                 one.trouble = f"the read was stopped after {self._max_pages:,} pages (max_pages)"
@@ -130,8 +131,10 @@ class _Reading:
         told = one.told if self._believe_count else None
         if repeated:
             one.ended = "the last page came again"
-            if rows >= size and told != len(one.stacks):
-                one.trouble = one.trouble or "the platform gives the same full page whatever page is asked for"
+            if rows >= size and (told != len(one.stacks) or page == 2):  # a count of what is on the page would agree, too
+                one.trouble = one.trouble or (
+                    "the platform gives the same page whatever page is asked for; if that is all it holds, set page_size to more than this"
+                )
         elif not fresh and (idle >= _IDLE_PAGES or (idle > 1 if told is None else page * size >= told)):
             one.ended = "nothing new followed the last page"
         elif not self._proof and told == len(one.stacks) and rows < size:

@@ -121,6 +121,7 @@ class KragleSource:
             proof=request.proof,
             believe_count=self._settings.count == "auto",
             max_pages=self._settings.max_pages,
+            page_size=self._settings.page_size or 0,
         )
         ours = self._ours(listing)
         records = [record for stack in ours.stacks for record in _records(stream, stack)]
