@@ -36,7 +36,7 @@ class Sink:
 class Forgetful:
     """A ledger that keeps nothing."""
 
-    def intend(self, writes: Sequence[Any]) -> None:
+    def intend(self, writes: Sequence[Any], settled: Sequence[Any] = ()) -> None:
         """Nothing."""
 
     def settle(self, run_id: str, settled: Sequence[Any]) -> None:

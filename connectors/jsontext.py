@@ -59,14 +59,13 @@ def dumps(value: JsonValue) -> bytes:
 
 
 def _decode(decoded: str) -> JsonValue:
-    options: dict[str, Any] = {"object_pairs_hook": _object, "parse_float": _fraction, "parse_constant": _constant}
     value: JsonValue
     try:
-        value = json.loads(decoded, **options)
+        value = _DECODER.decode(decoded)
     except json.JSONDecodeError:
         raise
     except ValueError:  # more digits than int() takes from a text
-        value = json.loads(decoded, parse_int=_integer, **options)
+        value = json.loads(decoded, parse_int=_integer, **_READING)
     return value
 
 
@@ -122,15 +121,7 @@ def _refuse_half_pairs(value: Any) -> None:
 
 
 def _encode(value: Any) -> bytes:
-    text = simplejson.dumps(
-        value,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
-        use_decimal=True,
-        namedtuple_as_object=False,
-    )
-    return text.encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _wide_integers(value: Any) -> Any:
@@ -140,3 +131,8 @@ def _wide_integers(value: Any) -> Any:
     if isinstance(value, list):
         return [_wide_integers(inner) for inner in value]
     return Decimal(value) if type(value) is int and value.bit_length() > 10_000 else value
+
+
+_READING: dict[str, Any] = {"object_pairs_hook": _object, "parse_float": _fraction, "parse_constant": _constant}
+_DECODER = json.JSONDecoder(**_READING)  # made once: making one takes longer than reading a short text
+_ENCODER = simplejson.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, use_decimal=True, namedtuple_as_object=False)

@@ -21,9 +21,9 @@ from connectors.base import Change, Clock, Receipt, Result, Sink, Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.keys import key_of, key_values
 from pipelines.ledger import State, Write
+from pipelines.ledger_bulk import Settled
 
 INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
-SETTLE_EVERY = 500
 
 _STATES = {
     Result.APPLIED: State.CONFIRMED,
@@ -37,11 +37,11 @@ _STATES = {
 class Journal(Protocol):
     """Where intents and outcomes are kept: the ledger, or one that keeps them only while its holder may write."""
 
-    def intend(self, writes: Sequence[Write]) -> None:
-        """Make intents durable."""
+    def intend(self, writes: Sequence[Write], settled: Sequence[Settled] = ()) -> None:
+        """Make intents durable, and with them what came of earlier writes."""
         ...
 
-    def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+    def settle(self, run_id: str, settled: Sequence[Settled]) -> None:
         """Record what came of writes."""
         ...
 
@@ -81,6 +81,11 @@ class _Size:
 class _Call:
     writes: tuple[Write, ...]
 
+    @property
+    def op(self) -> str:
+        """The one operation that all its writes are."""
+        return self.writes[0].op
+
 
 def apply(
     rows: Iterable[pa.RecordBatch],
@@ -119,7 +124,7 @@ class _Application:
     ) -> None:
         self._target, self._run_id, self._ledger, self._clock = target, first.run_id, ledger, clock
         self._may_send, self._progress, self._size = may_send, progress, size
-        self._settled: list[tuple[int, State, str | None, str]] = []
+        self._settled: list[Settled] = []
         self._queue: deque[_Call] = deque()
         self._records = self._call_count = 0
         self._stopped_by: ConnectorError | None = None
@@ -130,10 +135,15 @@ class _Application:
             try:
                 while True:
                     while len(under_way) < self._target.concurrency and (call := self._next(windows)) is not None:
+                        if any(other.op != call.op for other in under_way.values()):
+                            self._queue.appendleft(call)  # no delete overtakes a create or an update
+                            break
                         under_way[pool.submit(copy_context().run, self._write, call)] = call
                         self._call_count += 1
                     if not under_way:
                         break
+                    if not self._queue and self._target.concurrency > 1:
+                        self._intend_next(windows)  # while answers are awaited, so that the next call need not wait for the disk
                     for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                         self._take(under_way.pop(future), future)
             finally:
@@ -157,11 +167,25 @@ class _Application:
                     self._not_applied(self._queue.popleft())
             if self._queue:
                 return self._queue.popleft()
-            window = next(windows, None)
-            if window is None:
+            if not self._intend_next(windows):
                 return None
-            self._queue.extend(window)  # before the intents: where those fail, none of these was sent
-            self._ledger.intend([write for call in window for write in call.writes])
+
+    def _intend_next(self, windows: Iterator[list[_Call]]) -> bool:
+        """Make the intents of the next window durable, and with them what came of earlier writes. False where there is none left."""
+        window = next(windows, None)
+        if window is None:
+            return False
+        self._queue.extend(window)  # before the intents: where those fail, none of these was sent
+        self._intend([write for call in window for write in call.writes])
+        return True
+
+    def _intend(self, writes: list[Write]) -> None:
+        settled, self._settled = self._settled, []
+        try:
+            self._ledger.intend(writes, settled)
+        except BaseException:
+            self._settled = settled
+            raise
 
     def _write(self, call: _Call) -> list[Receipt]:
         self._may_send()
@@ -190,7 +214,7 @@ class _Application:
         Creates are not repeated here: a platform may have made some of them before it refused the rest.
         """
         reasons = {write.seq: receipts[write.seq].reason for write in call.writes if write.seq in receipts}
-        if len(call.writes) == 1 or call.writes[0].op == "create":
+        if len(call.writes) == 1 or call.op == "create":
             state = State.REJECTED if len(call.writes) == 1 else State.REFUSED
             self._record([(write.seq, state, None, reasons.get(write.seq, "")) for write in call.writes])
             return
@@ -199,19 +223,17 @@ class _Application:
             _Call(tuple(replace(write, attempt=write.attempt + 1, intent_at=self._clock.now()) for write in part))
             for part in (call.writes[:middle], call.writes[middle:])
         ]
-        self._ledger.intend([write for half in halves for write in half.writes])
+        self._intend([write for half in halves for write in half.writes])
         self._queue.extendleft(reversed(halves))
 
     def _not_applied(self, call: _Call) -> None:
         reason = f"not sent: {self._stopped_by or 'the run was stopped'}"
         self._record([(write.seq, State.NOT_APPLIED, None, reason) for write in call.writes])
 
-    def _record(self, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+    def _record(self, settled: Sequence[Settled]) -> None:
         self._settled.extend(settled)
         self._records += len(settled)
         self._progress(len(settled))
-        if len(self._settled) >= SETTLE_EVERY:
-            self._flush()
 
     def _flush(self) -> None:
         settled, self._settled = self._settled, []
@@ -263,7 +285,7 @@ def _intent(row: dict[str, Any], first: Write, now: datetime) -> Write:
 
 
 def _object(text: str | None) -> dict[str, object]:
-    value = jsontext.loads(text) if text is not None else {}
+    value = jsontext.loads(text) if text is not None and text != "{}" else {}
     if not isinstance(value, dict):
         raise TypeError("a plan row holds JSON objects")
     return value
@@ -280,7 +302,7 @@ def _change(write: Write, match: tuple[str, ...]) -> Change:
     )
 
 
-def _settlement(write: Write, receipt: Receipt) -> tuple[int, State, str | None, str]:
+def _settlement(write: Write, receipt: Receipt) -> Settled:
     sink_id = jsontext.dumps(receipt.sink_id).decode() if receipt.sink_id is not None else None
     if receipt.result is Result.MISSING:
         if write.op == "delete":

@@ -22,6 +22,7 @@ from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
 from pipelines.keys import key_values, plain_id
 from pipelines.ledger import NEVER_SHOWN, Failure, Match, State, Write
+from pipelines.ledger_bulk import Settled
 from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
@@ -283,7 +284,7 @@ class _Delivery:
         self._remember(writes, [number for number, state in enumerate(states) if state is State.CONFIRMED], ids, hits)
         return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
 
-    def _keep_for_a_person(self, writes: Sequence[Write], outcomes: Mapping[int, tuple[int, State, str | None, str]]) -> None:
+    def _keep_for_a_person(self, writes: Sequence[Write], outcomes: Mapping[int, Settled]) -> None:
         """What is quarantined is a failure before it is settled: a run that ends in between must not free it."""
         quarantined = [
             failure(writes[number], "quarantined", reason)
@@ -292,7 +293,7 @@ class _Delivery:
         ]
         self.engine.ledger.put_failures(self.spec.name, self.run_id, quarantined)
 
-    def _settle_repeatable(self, write: Write, wrong: bool, present: bool) -> tuple[int, State, str | None, str]:
+    def _settle_repeatable(self, write: Write, wrong: bool, present: bool) -> Settled:
         """An update or delete whose answer does not tell: judged by what the sink shows now."""
         if not wrong:
             return (write.seq, State.CONFIRMED, None, "")

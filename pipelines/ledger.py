@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 from connectors.base import Clock
 from connectors.errors import ConfigError
 from pipelines import ledger_tables as tables
+from pipelines.ledger_bulk import Settled, intents, settlements
 from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
 from pipelines.ledger_trouble import trouble
 
@@ -36,6 +37,7 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self._lock = threading.RLock()
+        self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
         self._insert: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
         self._prepare()
 
@@ -167,39 +169,28 @@ class Ledger:
 
     # writes
 
-    def intend(self, writes: Sequence[Write], guard: Callable[[Connection], None] | None = None) -> None:
-        """Make intents durable. Only when this returned may they be sent. `guard` comes first and may raise; then nothing is kept."""
-        rows = [{**vars(write), "state": State.IN_FLIGHT.value, "intent_at": write.intent_at.isoformat()} for write in writes]
+    def intend(
+        self, writes: Sequence[Write], settled: Sequence[Settled] = (), guard: Callable[[Connection], None] | None = None
+    ) -> None:
+        """Make intents durable. Only when this returned may they be sent. `settled` goes into the same transaction: see `settle`.
+
+        `guard` comes first and may raise; then nothing is kept.
+        """
         with self._begin() as connection:
             if guard is not None:
                 guard(connection)
-            self._upsert(connection, tables.writes, rows)
+            for run_id in {write.run_id for write in writes[:1]}:
+                _execute(connection, settlements(run_id, settled, self._now(), self._mark))
+            _execute(connection, intents(writes, self._mark))
 
-    def settle(
-        self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]], guard: Callable[[Connection], None] | None = None
-    ) -> None:
-        """Record what came of writes: (seq, state, sink id as JSON text or None to keep it, reason) each. `guard` as for intents."""
+    def settle(self, run_id: str, settled: Sequence[Settled], guard: Callable[[Connection], None] | None = None) -> None:
+        """Record what came of writes of one run. `guard` as for intents."""
         if not settled:
             return
-        now = self._now()
-        statement = (
-            sa.update(tables.writes)
-            .where(tables.writes.c.run_id == sa.bindparam("b_run"), tables.writes.c.seq == sa.bindparam("b_seq"))
-            .values(
-                state=sa.bindparam("b_state"),
-                sink_id=sa.func.coalesce(sa.bindparam("b_sink", type_=sa.Text), tables.writes.c.sink_id),
-                reason=sa.bindparam("b_reason"),
-                settled_at=sa.bindparam("b_now"),
-            )
-        )
-        rows = [
-            {"b_run": run_id, "b_seq": seq, "b_state": state.value, "b_sink": sink_id, "b_reason": reason, "b_now": now}
-            for seq, state, sink_id, reason in settled
-        ]
         with self._begin() as connection:
             if guard is not None:
                 guard(connection)
-            self._many(connection, statement, rows)
+            _execute(connection, settlements(run_id, settled, self._now(), self._mark))
 
     def intended(self, run_id: str) -> npt.NDArray[np.int64]:
         """The numbers of a run's writes that were intended and are not known to have been left unsent."""
@@ -551,6 +542,11 @@ def _write(row: Mapping[Any, Any]) -> Write:
     values = {name: row[name] for name in Write.__dataclass_fields__}
     write = Write(**values)
     return replace(write, state=State(row["state"]), intent_at=datetime.fromisoformat(row["intent_at"]))
+
+
+def _execute(connection: Connection, statements: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
+    for statement, values in statements:
+        connection.exec_driver_sql(statement, values)
 
 
 def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -17,6 +17,7 @@ from pipelines.engine import Engine, Progress, silent
 from pipelines.fingerprint import Index, index
 from pipelines.keys import key_values, shown
 from pipelines.ledger import Failure, State, Write
+from pipelines.ledger_bulk import Settled
 from pipelines.observe import Observation, ids_at, key_hashes, observation, see, see_what_is_missing
 from pipelines.spec import SyncSpec
 
@@ -61,7 +62,7 @@ def not_found(observed: Observation, keys: Sequence[str], match: Sequence[str], 
 
 def settle_creates(
     engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
-) -> list[tuple[int, State, str | None, str]]:
+) -> list[Settled]:
     """What each create came to, by its match key: found once, it is adopted; `proven` not to be there, it is free to be sent
     again (NOT_APPLIED) where that was allowed; else, and when found several times, it is kept for a person.
 
@@ -131,27 +132,29 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
             for chunk in chunked((write for write in looked_up if write.op == op), CHUNK):
                 hits = find(observed, [write.key for write in chunk], spec.match, types)
                 _record(engine, spec, chunk, settle(engine, spec, stream, observed, chunk, hits, proven=proven))
-    for write in left:
-        if write.op == "update":
-            engine.ledger.settle(write.run_id, [(write.seq, State.SUPERSEDED, None, _SUPERSEDED)])
+    updates = [write for write in left if write.op == "update"]
+    _record(engine, spec, updates, [(write.seq, State.SUPERSEDED, None, _SUPERSEDED) for write in updates])
     return len(left)
 
 
 def _settle_deletes(
     engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
-) -> list[tuple[int, State, str | None, str]]:
+) -> list[Settled]:
     """A delete whose record is proven not to be there has happened; any other is for the coming plan to decide."""
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
     gone = [proven and count == 0 for count in hits.counts.tolist()]
     return [(write.seq, *(happened if is_gone else undecided)) for write, is_gone in zip(writes, gone, strict=True)]
 
 
-def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[tuple[int, State, str | None, str]]) -> None:
-    """Keep what recovered creates came to; one for a person first becomes a failure, which later plans respect."""
+def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[Settled]) -> None:
+    """Keep what recovered writes came to; one for a person first becomes a failure, which later plans respect."""
+    of_run: dict[str, list[tuple[Write, Settled]]] = {}
     for write, outcome in zip(writes, settled, strict=True):
-        if outcome[1] is State.QUARANTINED:
-            engine.ledger.put_failures(spec.name, write.run_id, [failure(write, "quarantined", outcome[3])])
-        engine.ledger.settle(write.run_id, [outcome])
+        of_run.setdefault(write.run_id, []).append((write, outcome))
+    for run_id, outcomes in of_run.items():
+        held = [failure(write, "quarantined", outcome[3]) for write, outcome in outcomes if outcome[1] is State.QUARANTINED]
+        engine.ledger.put_failures(spec.name, run_id, held)
+        engine.ledger.settle(run_id, [outcome for _, outcome in outcomes])
 
 
 def failure(write: Write, outcome: str, reason: str) -> Failure:

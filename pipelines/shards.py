@@ -18,7 +18,8 @@ from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.delivery import Delivered, Part, close_delivery, deliver_shard
 from pipelines.engine import Engine, Progress
 from pipelines.fence import Fence, lease_of
-from pipelines.ledger import Ledger, State, Write
+from pipelines.ledger import Ledger, Write
+from pipelines.ledger_bulk import Settled
 from pipelines.ledger_shards import CLOSING, Claim, Shards, Split, lost
 from pipelines.logs import about, event
 from pipelines.plan import Plan
@@ -53,11 +54,11 @@ class HeldLedger:
     ledger: Ledger
     claim: Claim
 
-    def intend(self, writes: Sequence[Write]) -> None:
-        """Make intents durable. Raises RetryableError where the shard was lost."""
-        self.ledger.intend(writes, Shards.guard(self.claim))
+    def intend(self, writes: Sequence[Write], settled: Sequence[Settled] = ()) -> None:
+        """Make intents durable, and with them what came of earlier writes. Raises RetryableError where the shard was lost."""
+        self.ledger.intend(writes, settled, Shards.guard(self.claim))
 
-    def settle(self, run_id: str, settled: Sequence[tuple[int, State, str | None, str]]) -> None:
+    def settle(self, run_id: str, settled: Sequence[Settled]) -> None:
         """Record what came of writes. Raises RetryableError where the shard was lost."""
         if settled:
             self.ledger.settle(run_id, settled, Shards.guard(self.claim))

@@ -1,6 +1,7 @@
 """Applying a plan: how rows become calls, and what becomes of every row."""
 
 from collections.abc import Iterator, Sequence
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
@@ -23,11 +24,11 @@ class Sink:
 
     def __init__(self, ledger: Ledger, answers: dict[int, Result] | None = None) -> None:
         self.ledger, self.answers, self.calls = ledger, answers or {}, list[list[int]]()
-        self.open_at_call: list[set[int]] = []
+        self.unknown_at_call: set[int] = set()
 
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         self.calls.append([change.seq for change in changes])
-        self.open_at_call.append({write.seq for write in self.ledger.open_writes("s")})
+        self.unknown_at_call |= {change.seq for change in changes} - {write.seq for write in self.ledger.open_writes("s")}
         if any(self.answers.get(change.seq) is Result.NOT_SENT for change in changes):
             raise UnreachableError("the sink went away")
         for change in changes:
@@ -51,8 +52,8 @@ def rows(*ops: str) -> Iterator[pa.RecordBatch]:
     yield from table.to_batches(max_chunksize=7)  # chunks of the plan must not show in the calls
 
 
-def run(sink: Sink, ledger: Ledger, clock: FakeClock, *ops: str, batch: int = 10) -> Applied:
-    target: Any = Target(sink, STREAM, ("email",), batch)  # type: ignore[arg-type]
+def run(sink: Sink, ledger: Ledger, clock: FakeClock, *ops: str, batch: int = 10, concurrency: int = 1) -> Applied:
+    target: Any = Target(sink, STREAM, ("email",), batch, concurrency)  # type: ignore[arg-type]
     return apply(rows(*ops), target, run_id="r", sync="s", ledger=ledger, clock=clock)
 
 
@@ -73,7 +74,34 @@ def test_calls_are_as_few_as_the_batch_allows_and_hold_one_op_each(ledger: Ledge
 def test_every_intent_is_in_the_ledger_before_its_call(ledger: Ledger, clock: FakeClock) -> None:
     sink = Sink(ledger)
     run(sink, ledger, clock, *["create"] * 25, *["update"] * 3)
-    assert all(set(call) <= known for call, known in zip(sink.calls, sink.open_at_call, strict=True))
+    assert sink.unknown_at_call == set()
+
+
+def test_intents_are_durable_before_their_calls_where_several_are_under_way_too(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger)
+    run(sink, ledger, clock, *["create"] * 400, *["update"] * 30, concurrency=3)
+    assert sorted(seq for call in sink.calls for seq in call) == list(range(430))
+    assert sink.unknown_at_call == set()
+    assert states(ledger) == {State.CONFIRMED: 430}
+
+
+def test_no_delete_is_sent_while_an_update_is_under_way(ledger: Ledger, clock: FakeClock) -> None:
+    deleting = Event()
+
+    class Slow(Sink):
+        overtaken = False
+
+        def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+            if changes[0].op == "delete":
+                deleting.set()
+            elif changes[0].seq == 5:
+                self.overtaken = deleting.wait(0.2)  # the other caller is free for as long
+            yield from super().write(stream, changes)
+
+    sink = Slow(ledger)
+    run(sink, ledger, clock, *["update"] * 6, *["delete"] * 6, concurrency=2)
+    assert not sink.overtaken
+    assert states(ledger) == {State.CONFIRMED: 12}
 
 
 def test_a_call_in_doubt_halves_the_next_ones_and_clean_calls_double_them_again(ledger: Ledger, clock: FakeClock) -> None:
