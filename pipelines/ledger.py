@@ -92,9 +92,10 @@ class Ledger:
 
     # runs
 
-    def begin_run(self, run_id: str, sync: str, spec_hash: str) -> None:
-        """Record that a run started. Repeating it for the same run changes nothing."""
-        row = {"run_id": run_id, "sync": sync, "status": "running", "started_at": self._now(), "spec_hash": spec_hash, "summary": "{}"}
+    def begin_run(self, run_id: str, sync: str, spec_hash: str, kind: str = "run") -> None:
+        """Record that a run started, and what for. Repeating it for the same run changes nothing."""
+        known = "{}" if kind == "run" else json.dumps({"kind": kind})
+        row = {"run_id": run_id, "sync": sync, "status": "running", "started_at": self._now(), "spec_hash": spec_hash, "summary": known}
         with self._begin() as connection:
             connection.execute(self._insert(tables.runs).values(row).on_conflict_do_nothing(index_elements=["run_id"]))
 
@@ -169,9 +170,7 @@ class Ledger:
 
     # writes
 
-    def intend(
-        self, writes: Sequence[Write], settled: Sequence[Settled] = (), guard: Callable[[Connection], None] | None = None
-    ) -> None:
+    def intend(self, writes: Sequence[Write], settled: Sequence[Settled] = (), guard: Callable[[Connection], None] | None = None) -> None:
         """Make intents durable. Only when this returned may they be sent. `settled` goes into the same transaction: see `settle`.
 
         `guard` comes first and may raise; then nothing is kept.

@@ -7,8 +7,10 @@ the reads proved, what is promised, and why it may not be applied.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote
 
 from connectors.base import Capabilities, Completeness, Delivery
+from connectors.jsontext import loads
 from pipelines.spec import SyncSpec
 
 _CLASS_WORDS = {
@@ -64,7 +66,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stored plan. `batch_id` names its rows in staging; `samples` are its first changes with before and after.
+    """A stored plan. `batch_id` names its rows in staging; `samples` are its first changes as JSON texts, `first_changes` as values.
 
     The other ids name what it was made from and what it leaves to do: the newest source batch, the desired
     rows, the pairs found to be the same record, the records it could not plan. `epoch` is the target's when its sink was looked at.
@@ -105,6 +107,13 @@ class Plan:
             }
         )
 
+    def first_changes(self, url: str | None = None) -> list[dict[str, Any]]:
+        """The first changes of each op: op, source_id, key, sink_id, before and after (of an update only the changed fields).
+
+        `url` is the template of a record's page (`Stream.url`); with it a change of a known record has its `link`.
+        """
+        return [_decoded(sample, url) for sample in self.samples]
+
     def approved_by(self, digest: str) -> bool:
         """Whether the digest a person gave (its first 8 digits or more) is this plan's."""
         return len(digest) >= 8 and self.digest.startswith(digest)
@@ -114,6 +123,12 @@ class Plan:
         if approved is not None and self.approved_by(approved):
             return tuple(refusal for refusal in self.refusals if not refusal.approvable)
         return self.refusals
+
+
+def _decoded(sample: Mapping[str, Any], url: str | None) -> dict[str, Any]:
+    told = {name: loads(sample[name]) if sample.get(name) is not None else None for name in ("key", "sink_id", "before", "after")}
+    link = {"link": url.replace("{id}", quote(str(told["sink_id"]), safe=""))} if url and told["sink_id"] is not None else {}
+    return {"op": sample["op"], "source_id": sample["source_id"], **told, **link}
 
 
 def refusals(spec: SyncSpec, counts: Counts, read: Completeness | None, digest: str) -> tuple[Refusal, ...]:

@@ -1,6 +1,5 @@
 """Plan rows: what to create, update and delete, from the two sides and what is known of them. Reads staging and the ledger only."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
@@ -29,6 +28,7 @@ Positions = npt.NDArray[np.int64]
 
 CHUNK = 20_000
 REPEATS_UNTIL_NORMALISED = 2
+SAMPLED = ("op", "source_id", "key", "sink_id", "before", "after")  # of a row, in a sample
 SAMPLES = 20  # of each op
 HELD = "an earlier create of it has no known outcome; look there, then retry or dismiss it"
 UNSEEN = (
@@ -306,6 +306,5 @@ def _refusals(source_ids: Any, keys: Any, fields: Any, reasons: Any) -> pa.Table
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
-    """One change as `plan --json` shows it: its op, key and, of each field, before and after."""
-    before, after = (json.loads(row[name]) if row[name] else {} for name in ("before", "after"))
-    return {"op": row["op"], "key": json.loads(row["key"]), "before": before, "after": after}
+    """One change as a plan keeps it in its note: the JSON texts of the row, whose numbers are exact; see `Plan.first_changes`."""
+    return {name: row[name] for name in SAMPLED}

@@ -29,12 +29,14 @@ from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
 from pipelines.window import Window
 
 LOST_PAUSE_S = 1.0  # after a shard was lost: whatever took it is not fought over
+Kind = Literal["run", "plan", "verify", "undo"]
 
 
 class SyncRun:
     """The steps of one run. What a step learnt is kept in the ledger under `run_id`, so that steps may run in different processes.
 
     With `window` it is a run of a backfill (of that name): about that window only, beside the live cursor, deleting nothing.
+    `kind` says what the run is for, and is known however it ends.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class SyncRun:
         *,
         window: Window | None = None,
         backfill: str | None = None,
+        kind: Kind = "run",
     ) -> None:
         self.engine, self.spec, self.run_id, self._progress = engine, spec, run_id, progress
-        self._window, self._backfill = window, backfill or run_id
+        self._window, self._backfill, self._kind = window, backfill or run_id, kind
         self._started_s = engine.clock.monotonic()
 
     def extract(self, *, full: bool = False) -> Batch:
@@ -227,7 +230,7 @@ class SyncRun:
     # what the ledger keeps of the run
 
     def _begin(self) -> None:
-        self.engine.ledger.begin_run(self.run_id, self.spec.name, spec_hash(self.spec))
+        self.engine.ledger.begin_run(self.run_id, self.spec.name, spec_hash(self.spec), self._kind)
         if self._window is not None:
             self.engine.ledger.note_run(self.run_id, {"kind": "backfill", "window": self._window.as_json(), "backfill": self._backfill})
 

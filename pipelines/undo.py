@@ -19,9 +19,9 @@ from pipelines.keys import key_values
 from pipelines.ledger import State, Write
 from pipelines.observe import ids_at, observation, see
 from pipelines.plan import Counts, Plan, promises, refusals
-from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLES
+from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
 from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
-from pipelines.run import SyncRun
+from pipelines.run import Kind, SyncRun
 from pipelines.settle import CHUNK, chunked, find
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset
@@ -36,8 +36,10 @@ class UndoRun(SyncRun):
     A record that others changed since is left as it is and reported as a conflict.
     """
 
-    def __init__(self, engine: Engine, spec: SyncSpec, run_id: str, undone: str, progress: Progress = silent) -> None:
-        super().__init__(engine, spec, run_id, progress)
+    def __init__(
+        self, engine: Engine, spec: SyncSpec, run_id: str, undone: str, progress: Progress = silent, *, kind: Kind = "undo"
+    ) -> None:
+        super().__init__(engine, spec, run_id, progress, kind=kind)
         self._undone = undone
 
     def _planned(self) -> Plan:
@@ -113,7 +115,7 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
             reasons=(f"the writes of run {run_id} are in the ledger",),
             promises=promises(spec, counts, stream.capabilities),
             warnings=(f"the next run of {spec.name} writes this again, unless its source or its mapping changes first",),
-            samples=tuple(_sample(step, spec) for step in steps[: 3 * SAMPLES]),
+            samples=tuple({name: row[name] for name in SAMPLED} for row in rows[: 3 * SAMPLES]),
         )
         batch = writer.commit(plan.note())
     places = np.concatenate([np.arange(counts.desired, dtype=np.int64), np.full(counts.delete, -1, np.int64)])
@@ -220,10 +222,6 @@ def _refused(conflicts: Sequence[tuple[Write, str]]) -> pa.RecordBatch:
         texts([f"not taken back: {why}" for _, why in conflicts]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=REFUSED_SCHEMA)
-
-
-def _sample(step: _Step, spec: SyncSpec) -> dict[str, Any]:
-    return {"op": step.op, "key": key_values(step.write.key, spec.match), "before": step.before, "after": step.after}
 
 
 def _object(text: str | None) -> Record:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipelines.spec import SyncSpec
     from pipelines.summary import Summary
 
-__all__ = ["Part", "change", "show_changes", "show_outcomes", "show_plan", "show_run", "show_undelivered", "title"]
+__all__ = ["Part", "approvable", "show_changes", "show_outcomes", "show_plan", "show_run", "show_undelivered", "title"]
 
 Part = str | tuple[str, str]
 
@@ -41,12 +41,6 @@ _MEANINGS = {
 }
 
 
-def change(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample of a plan with its values decoded: op, key, sink_id, before and after (only the changed fields of an update)."""
-    decoded = {name: _decoded(sample.get(name)) for name in ("key", "sink_id", "before", "after")}
-    return {"op": sample["op"], "source_id": sample.get("source_id"), **decoded}
-
-
 def title(out: Screen, spec: "SyncSpec", word: str, detail: str = "") -> None:
     """The first line: the sync, its two ends and its mode, and the word that sums it up."""
     out.line(
@@ -70,8 +64,9 @@ def show_outcomes(out: Screen, summary: "Summary", *, planned: bool) -> None:
     out.line(f"  {'':<12}{summary.accounted:>{width},}   records: {summary.read:,} of the source{gone}", indent=2)
 
 
-def show_changes(out: Screen, samples: Sequence[Mapping[str, Any]], total: int) -> None:
+def show_changes(out: Screen, plan: "Plan") -> None:
     """The first changes of each kind, field by field, before → after."""
+    samples, total = plan.first_changes(), plan.counts.changes
     shown_count = 0
     for op in ("delete", "update", "create"):
         for sample in [one for one in samples if one["op"] == op][:EACH]:
@@ -90,7 +85,7 @@ def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", u
     title(out, spec, word, "" if plan.refusals else "" if plan.counts.changes else ": nothing to do")
     show_outcomes(out, summary, planned=True)
     out.line()
-    show_changes(out, plan.samples, plan.counts.changes)
+    show_changes(out, plan)
     show_undelivered(out, undelivered)
     show_refusals(out, [(one.message, one.approvable) for one in plan.refusals], plan.digest, command)
     proof = ("complete", "green") if plan.complete else ("not proven complete", "yellow")
@@ -113,7 +108,7 @@ def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Seq
     out.line()
     show_undelivered(out, undelivered)
     if summary.status == "refused":
-        show_refusals(out, [(message, "approve digest" in message) for message in summary.refusals], summary.digest, command)
+        show_refusals(out, [(message, approvable(message)) for message in summary.refusals], summary.digest, command)
     if summary.message:
         out.paragraph(visible(summary.message), indent=2)
     show_warnings(out, summary.warnings)
@@ -156,6 +151,11 @@ def show_refusals(out: Screen, messages: Sequence[tuple[str, bool]], digest: str
         out.line()
 
 
+def approvable(message: str) -> bool:
+    """Whether a refusal that a run told in its summary names the digest that lifts it."""
+    return "approve digest" in message
+
+
 def show_warnings(out: Screen, warnings: Sequence[str]) -> None:
     """What a person should know although nothing failed."""
     for warning in warnings:
@@ -176,8 +176,7 @@ def _example(one: Trouble) -> str:
     return key_text(one.key) if one.key else f"{one.source_id or 'a record'} (no key)"
 
 
-def _show_change(out: Screen, sample: Mapping[str, Any]) -> None:
-    one = change(sample)
+def _show_change(out: Screen, one: Mapping[str, Any]) -> None:
     op, before, after = str(one["op"]), one["before"] or {}, one["after"] or {}
     values = list(one["key"].values()) if isinstance(one["key"], dict) else one["key"]
     key = ", ".join(shown(value) for value in values) if isinstance(values, list) else shown(values)
@@ -192,10 +191,3 @@ def _show_change(out: Screen, sample: Mapping[str, Any]) -> None:
     if len(names) > FIELDS:
         rest = len(names) - FIELDS
         out.line((f"… and {rest} more field{'s' if rest > 1 else ''}", "dim"), indent=6)
-
-
-def _decoded(value: Any) -> Any:
-    """The value of JSON text as plans keep it; anything else as it is."""
-    from connectors.jsontext import loads
-
-    return loads(value) if isinstance(value, str) else value

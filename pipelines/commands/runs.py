@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.commands.troubles import Trouble
     from pipelines.ledger import Run
     from pipelines.plan import Plan
+    from pipelines.run import Kind
     from pipelines.runtime import Runtime
     from pipelines.spec import SyncSpec
     from pipelines.summary import Summary
@@ -74,12 +75,12 @@ def verify(sync: Sync) -> int:
         status = exits.OK if differences == 0 and summary.undelivered == 0 else exits.PARTIAL
         word: Literal["ok", "partial"] = "ok" if status == exits.OK else "partial"
         if out.as_json:
-            out.answer({**replace(summary, status=word, differences=differences).as_json(), "changes": _changes(made)})
+            out.answer({**replace(summary, status=word, differences=differences).as_json(), "changes": _changes(project, spec, made)})
             return status
         picture.title(out, spec, word, ": no difference" if not differences else f": {differences:,} records differ")
         picture.show_outcomes(out, summary, planned=True)
         out.line()
-        picture.show_changes(out, made.samples, differences)
+        picture.show_changes(out, made)
         picture.show_undelivered(out, _unplannable(project, spec, made))
         if differences:
             out.line(f"Next: crossdock plan {spec.name} --full")
@@ -101,10 +102,9 @@ def undo(
         spec = _spec(project, undone.sync)
         own_id = project.ports.rng.token()
         with watching(out, f"undo {spec.name}") as watch, ending_of(project, spec, own_id):
-            one = UndoRun(project.engine(), spec, own_id, undone.run_id, watch)
+            one = UndoRun(project.engine(), spec, own_id, undone.run_id, watch, kind="plan" if dry_run else "undo")
             made = one.plan()
             summary = one.close_planned(made) if dry_run else one.apply(made, approve=approve)
-            project.ledger.note_run(own_id, {"kind": "plan" if dry_run else "undo"})
         if dry_run:
             return _tell_plan(project, spec, made, summary, f"crossdock undo {undone.run_id[:8]}")
         if out.as_json:
@@ -152,7 +152,7 @@ def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
         else:
             status = summary.exit_status
             told.append(summary.as_json())
-            _say_refused(spec, summary)
+            _say_refused(spec, summary, _command(spec, full=full))
             shown.append(_row(summary))
         worst = max(worst, status)
     if out.as_json:
@@ -170,9 +170,12 @@ def _run_all(project: "Runtime", *, full: bool, dry_run: bool) -> int:
     return worst
 
 
-def _say_refused(spec: "SyncSpec", summary: "Summary") -> None:
+def _say_refused(spec: "SyncSpec", summary: "Summary", command: str) -> None:
+    """Why a sync among others was refused, and the command that lifts it where a person may."""
     for message in summary.refusals:
         screen().paragraph((f"{spec.name} refused: ", "bold red"), message)
+    if summary.refusals and all(picture.approvable(message) for message in summary.refusals):
+        screen().line((f"{command} --approve {summary.digest[:12]}", "bold"), indent=2)
 
 
 def _row(summary: "Summary") -> list[str]:
@@ -206,17 +209,16 @@ def _applied(project: "Runtime", spec: "SyncSpec", *, full: bool, approve: str |
         return apply_sync(project, spec, full=full, approve=approve, watch=watch)
 
 
-def _planned(project: "Runtime", spec: "SyncSpec", *, full: bool, kind: str = "plan") -> "tuple[Plan, Summary]":
+def _planned(project: "Runtime", spec: "SyncSpec", *, full: bool, kind: "Kind" = "plan") -> "tuple[Plan, Summary]":
     from pipelines.commands.launch import ending_of
     from pipelines.run import SyncRun
 
     run_id = project.ports.rng.token()
     with watching(screen(), spec.name) as watch, ending_of(project, spec, run_id):
-        one = SyncRun(project.engine(), spec, run_id, watch)
+        one = SyncRun(project.engine(), spec, run_id, watch, kind=kind)
         one.extract(full=full)
         made = one.plan()
         summary = one.close_planned(made)
-        project.ledger.note_run(run_id, {"kind": kind})
     return made, summary
 
 
@@ -230,15 +232,16 @@ def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Sum
     troubles = _unplannable(project, spec, made)
     if out.as_json:
         undelivered = [{**vars(one), "key": decoded(one.key) if one.key else None} for one in troubles]
-        extra = {"changes": _changes(made), "undelivered": undelivered, "promises": made.promises, "reasons": made.reasons}
+        extra = {"changes": _changes(project, spec, made), "undelivered": undelivered, "promises": made.promises, "reasons": made.reasons}
         out.answer({**summary.as_json(), **extra})
     else:
         picture.show_plan(out, spec, made, summary, troubles, command)
     return exits.REFUSED if made.refusals else exits.OK
 
 
-def _changes(made: "Plan") -> list[dict[str, Any]]:
-    return [picture.change(sample) for sample in made.samples]
+def _changes(project: "Runtime", spec: "SyncSpec", made: "Plan") -> list[dict[str, Any]]:
+    """The first changes, each with the page of its record in the sink where that has one."""
+    return made.first_changes(project.engine().sink(spec.target_connection).stream(spec.target_stream).url)
 
 
 def _pending(project: "Runtime", spec: "SyncSpec") -> "list[Trouble]":

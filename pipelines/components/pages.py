@@ -80,8 +80,8 @@ def of_plan(plan: "Plan", refused: Sequence[Mapping[str, Any]], source: "Stream"
     found: Metadata = {
         **_short_and_long(
             "changes",
-            listings.changes_list(plan.samples, counts.changes, metadata.INLINE, sink.url),
-            listings.changes_table(plan.samples, counts.changes, sink.url),
+            listings.changes_list(plan.first_changes(), counts.changes, metadata.INLINE, sink.url),
+            listings.changes_table(plan.first_changes(), counts.changes, sink.url),
             bool(plan.samples),
         ),
         "records": dg.MetadataValue.md(metadata.counts_table({**outcomes, **others})),

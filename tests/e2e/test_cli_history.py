@@ -45,6 +45,17 @@ def test_runs_are_listed_newest_first_with_their_counts(ran: Project) -> None:
     assert "+1 ~1" in ran.run("runs").out
 
 
+def test_a_plan_that_failed_is_a_plan_and_not_the_last_run(ran: Project) -> None:
+    key, ran.there.key = ran.there.key, "another"
+    try:
+        assert ran.run("plan", "c2p").status == 4
+    finally:
+        ran.there.key = key
+    told = ran.json("runs", "c2p")["runs"][0]
+    assert (told["kind"], told["status"]) == ("plan", "failed")
+    assert ran.json("status")["syncs"][0]["last_run"]["status"] == "partial"
+
+
 def test_explain_tells_what_was_written_before_and_after(ran: Project) -> None:
     shown, told = ran.run("explain", "c2p", "p1@example.com"), ran.json("explain", "c2p", "p1@example.com")
     assert "Before → Person 1" in shown.out

@@ -43,7 +43,15 @@ def test_a_plan_writes_nothing_and_shows_each_change_before_and_after(here: Proj
     }  # fmt: skip
     update = next(change for change in told["changes"] if change["op"] == "update")
     assert (update["before"], update["after"]) == ({"name": "Somebody else"}, {"name": "Person 1"})
+    assert (update["sink_id"], update["source_id"]) == (before[0]["id"], here.here.objects["contacts"].sids[0])
     assert here.people() == before
+
+
+def test_a_plan_shows_decimals_with_all_their_digits(here: Project) -> None:
+    here.sync(fields={**PEOPLE["fields"], "worth": "cast(worth as decimal(30, 2))"})
+    here.contacts(contact(1, worth="12345678901234567890.10"))
+    assert "worth  12345678901234567890.10" in here.run("plan", "c2p").out
+    assert "12345678901234567890.10" in here.run("plan", "c2p", "--json").out
 
 
 def test_a_run_delivers_adds_up_and_stands_in_dagsters_history(here: Project) -> None:
@@ -105,6 +113,7 @@ def test_a_refused_plan_is_applied_by_its_digest_and_by_no_other(here: Project) 
     assert refused.status == 2
     assert "2 records would be created, limit 1" in refused.out
     assert f"crossdock run c2p --approve {digest[:12]}" in refused.out
+    assert f"crossdock run c2p --approve {digest[:12]}" in here.run("run", "--all").out
     assert here.people() == []
 
     wrong = here.run("run", "c2p", "--approve", "0" * 12, "--json")
