@@ -23,6 +23,7 @@ from pipelines.fence import Fence
 from pipelines.keys import key_values, plain_id
 from pipelines.ledger import NEVER_SHOWN, Failure, Match, State, Write
 from pipelines.ledger_bulk import Settled
+from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
@@ -270,6 +271,9 @@ class _Delivery:
         for number, write in enumerate(writes):
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
+        for number, fields in wrong.items():
+            if writes[number].state is State.CONFIRMED and number not in outcomes:
+                outcomes[number] = (writes[number].seq, State.CONFIRMED, None, f"{READ_BACK_OTHERWISE} in {', '.join(fields)}")
         self._keep_for_a_person(writes, outcomes)
         self.ledger.settle(self.run_id, list(outcomes.values()))
         states = [outcomes[number][1] if number in outcomes else write.state for number, write in enumerate(writes)]

@@ -22,6 +22,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # its outcome was never seen; a later plan started from what the sink shows
 
 
+READ_BACK_OTHERWISE = "it read back otherwise"  # the reason of a confirmed write that did
 OPEN = (State.IN_FLIGHT, State.ACCEPTED, State.REFUSED, State.UNKNOWN)
 
 

@@ -1,19 +1,24 @@
-"""`crossdock explain`: the life of one record, from the ledger alone."""
+"""`crossdock explain`: the life of one record, from the ledger and what is still staged."""
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import known_sync, open_project
-from pipelines.commands.keys import decoded, key_text, means, nearest_keys, spellings, told_failure
+from pipelines.commands.keys import decoded, means, nearest_keys, spellings, told_failure
 from pipelines.terminal import screen, shown, style_of, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from pipelines.ledger import Failure, Match, Write
     from pipelines.runtime import Runtime
 
 __all__ = ["COMMANDS", "explain"]
+
+LONGEST = 160  # characters of a record in one line
 
 Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
 
@@ -22,18 +27,18 @@ def explain(
     sync: Sync,
     key: Annotated[list[str], typer.Argument(help="The match key (one word per match field), or the record's id at the source.")],
 ) -> int:
-    """Tell the life of one record. Who it is on both sides, every write, and what is still pending."""
+    """Tell the life of one record. Who it is on both sides, what every run made of it, and what is still pending."""
     out = screen()
     with open_project() as project:
         known_sync(project, sync)
         found = _record(project, sync, key)
         if found is None:
             raise exits.Stopped(_not_found(project, sync, key), exits.CONFIG, sync=sync)
-        ledger_key, match, history, pending = found
-        if out.as_json:
-            out.answer(_life(sync, ledger_key, match, history, pending))
-            return exits.OK
-        _show_life(sync, ledger_key, match, history, pending)
+        told = _life(project, sync, *found)
+    if out.as_json:
+        out.answer(told)
+    else:
+        _show(told, found[3])
     return exits.OK
 
 
@@ -68,68 +73,154 @@ def _not_found(project: "Runtime", sync: str, typed: list[str]) -> str:
 
 
 def _life(
-    sync: str, key: str, match: "Match | None", history: "list[tuple[Write, str | None]]", pending: "list[Failure]"
+    project: "Runtime",
+    sync: str,
+    key: str,
+    match: "Match | None",
+    history: "list[tuple[Write, str | None]]",
+    pending: "list[Failure]",
 ) -> dict[str, Any]:
     seen = [match.source_id] if match else [*(write.source_id for write, _ in history), *(failure.source_id for failure in pending)]
+    source_id = next(iter(seen), None)
     return {
         "sync": sync,
-        "key": decoded(key),
-        "source_id": next(iter(seen), None),
+        "key": decoded(key) if key else None,
+        "source_id": source_id,
         "sink_id": decoded(match.sink_id) if match else None,
         "applied": decoded(match.applied) if match else None,
-        "writes": [
-            {
-                "run_id": write.run_id,
-                "op": write.op,
-                "state": write.state.value,
-                "at": write.intent_at.isoformat(),
-                "settled_at": settled_at,
-                "attempt": write.attempt,
-                "before": decoded(write.before),
-                "after": decoded(write.after),
-                "reason": write.reason,
-            }
-            for write, settled_at in history
-        ],
+        "runs": _runs(project, sync, key, source_id),
+        "writes": [_told_write(project, write, settled_at) for write, settled_at in history],
         "pending": [told_failure(failure) for failure in pending],
     }
 
 
-def _show_life(sync: str, key: str, match: "Match | None", history: "list[tuple[Write, str | None]]", pending: "list[Failure]") -> None:
+def _runs(project: "Runtime", sync: str, key: str, source_id: str | None) -> list[dict[str, Any]]:
+    """What the runs that staging still shows made of the record, oldest first."""
+    from pipelines.engine import raw_dataset
+    from pipelines.life import life
+
+    file = project.syncs.files.get(sync)
+    lived = life(project.staging, project.ledger, sync, key or None, source_id, raw_dataset(file.spec) if file else None)
+    return [
+        {
+            "run_id": one.run.run_id,
+            "kind": one.run.summary.get("kind", "run"),
+            "at": one.run.started_at,
+            "outcome": one.outcome,
+            "reason": one.reason,
+            "read": one.read,
+            "mapped": one.mapped,
+        }
+        for one in lived
+    ]
+
+
+def _told_write(project: "Runtime", write: "Write", settled_at: str | None) -> dict[str, Any]:
+    """A write with what was sent, what came of it, and what reading it back showed (None: it was not read back)."""
+    from pipelines.ledger_records import READ_BACK_OTHERWISE, State
+
+    run = project.ledger.run(write.run_id)
+    read_back = write.state is State.CONFIRMED and run is not None and run.summary.get("differences") is not None
+    verified = ("otherwise" if write.reason.startswith(READ_BACK_OTHERWISE) else "as sent") if read_back else None
+    return {
+        "run_id": write.run_id,
+        "op": write.op,
+        "state": write.state.value,
+        "at": write.intent_at.isoformat(),
+        "settled_at": settled_at,
+        "attempt": write.attempt,
+        "before": decoded(write.before),
+        "after": decoded(write.after),
+        "verified": verified,
+        "reason": write.reason,
+    }
+
+
+def _show(life: dict[str, Any], pending: "list[Failure]") -> None:
     out = screen()
-    life = _life(sync, key, match, history, pending)
-    out.line((key_text(key), "bold"), f"  in {sync}")
+    out.line((", ".join(shown(value) for value in life["key"] or ["a record without a key"]), "bold"), f"  in {life['sync']}")
     out.line()
     out.line("source id  ", shown(life["source_id"]) if life["source_id"] is not None else "not known", indent=2)
-    out.line("sink id    ", shown(life["sink_id"]) if match else "not matched to a record of the sink", indent=2)
-    for one in life["writes"]:
+    out.line("sink id    ", shown(life["sink_id"]) if life["sink_id"] is not None else "not matched to a record of the sink", indent=2)
+    runs = {one["run_id"]: one for one in life["runs"]}
+    written = {one["run_id"] for one in life["writes"]}
+    events = [
+        *((one["at"], "write", [one]) for one in life["writes"]),
+        *_rests([one for one in life["runs"] if one["run_id"] not in written]),
+    ]
+    for _, kind, what in sorted(events, key=lambda event: str(event[0])):
         out.line()
-        state = {"confirmed": "green", "rejected": "red"}.get(one["state"], "yellow")
-        out.line(
-            one["at"][:19].replace("T", " "),
-            "  ",
-            (one["op"], style_of(one["op"])),
-            "  ",
-            (one["state"], state),
-            (f"  run {one['run_id'][:8]}", "dim"),
-            indent=2,
-        )
-        before, after = one["before"] or {}, one["after"] or {}
-        widest = max((len(visible(name)) for name in after), default=0)
-        for name, value in after.items():
-            earlier: list[str | tuple[str, str]] = [(shown(before.get(name)), "red"), " → "] if one["op"] == "update" else []
-            out.line((f"{visible(name):<{widest}}  ", "dim"), *earlier, (shown(value), "green"), indent=6)
-        if one["reason"]:
-            out.paragraph(visible(one["reason"]), indent=6)
-    if not history:
+        if kind == "write":
+            _show_write(what[0], runs.get(what[0]["run_id"]))
+        else:
+            _show_rest(what)
+    if not life["writes"]:
         out.line()
-        out.line("never written by this sync" + (": it was the same on both sides" if match else ""), indent=2)
+        out.line("never written by this sync" + (": it was the same on both sides" if life["sink_id"] is not None else ""), indent=2)
     for failure in pending:
         out.line()
         where = f" ({visible(failure.field)}" + (f", source id {visible(failure.source_id)})" if len(pending) > 1 else ")")
         out.paragraph((failure.outcome, style_of(failure.outcome)), f"{where}: {visible(failure.reason)}", indent=2)
         again = "; the next run tries it again" if failure.released else ""
-        out.line((f"pending since {failure.first_seen[:19].replace('T', ' ')}, attempts {failure.attempts}{again}", "dim"), indent=2)
+        out.line((f"pending since {_moment(failure.first_seen)}, attempts {failure.attempts}{again}", "dim"), indent=2)
+
+
+def _rests(runs: list[dict[str, Any]]) -> "Iterator[tuple[str, str, list[dict[str, Any]]]]":
+    """Runs that wrote nothing of the record, those in a row that say the same together."""
+    for _, same in groupby(runs, key=lambda one: (one["kind"], one["outcome"], one["reason"])):
+        together = list(same)
+        yield together[0]["at"], "rest", together
+
+
+def _show_rest(runs: list[dict[str, Any]]) -> None:
+    out, first, last = screen(), runs[0], runs[-1]
+    until = f" to {_moment(last['at'])}" if len(runs) > 1 else ""
+    which = f"{len(runs)} runs" if len(runs) > 1 else f"{first['kind']} {first['run_id'][:8]}"
+    only = {"plan": "  only planned", "verify": "  only compared"}.get(first["kind"], "")
+    out.line(f"{_moment(first['at'])}{until}  ", (first["outcome"], style_of(first["outcome"])), (f"  {which}{only}", "dim"), indent=2)
+    if first["reason"]:
+        out.paragraph(visible(first["reason"]), indent=6)
+    _show_record("read", last["read"])
+    _show_record("mapped", last["mapped"])
+
+
+def _show_write(one: dict[str, Any], lived: dict[str, Any] | None) -> None:
+    out = screen()
+    state = {"confirmed": "green", "rejected": "red"}.get(one["state"], "yellow")
+    out.line(
+        _moment(one["at"]),
+        "  ",
+        (one["op"], style_of(one["op"])),
+        "  ",
+        (one["state"], state),
+        (f"  run {one['run_id'][:8]}", "dim"),
+        indent=2,
+    )
+    if lived is not None:
+        _show_record("read", lived["read"])
+        _show_record("mapped", lived["mapped"])
+    before, after = one["before"] or {}, one["after"] or {}
+    widest = max((len(visible(name)) for name in after), default=0)
+    for name, value in after.items():
+        earlier: list[str | tuple[str, str]] = [(shown(before.get(name)), "red"), " → "] if one["op"] == "update" else []
+        out.line((f"{visible(name):<{widest}}  ", "dim"), *earlier, (shown(value), "green"), indent=6)
+    steps = [f"sent {_moment(one['at'])}" + (f", attempt {one['attempt']}" if one["attempt"] > 1 else "")]
+    steps += [f"settled {_moment(one['settled_at'])}"] if one["settled_at"] else ["not settled"]
+    steps += [f"read back {one['verified']}"] if one["verified"] else []
+    out.line(("; ".join(steps), "dim"), indent=6)
+    if one["reason"]:
+        out.paragraph(visible(one["reason"]), indent=6)
+
+
+def _show_record(word: str, record: "Mapping[str, Any] | None") -> None:
+    """A record in one line, cut where it is long."""
+    if record is not None:
+        said = ", ".join(f"{visible(name)} {shown(value)}" for name, value in record.items())
+        screen().line((f"{word:<6}  {said[:LONGEST]}{'…' if len(said) > LONGEST else ''}", "dim"), indent=6)
+
+
+def _moment(text: str) -> str:
+    return text[:19].replace("T", " ")
 
 
 COMMANDS = (explain,)

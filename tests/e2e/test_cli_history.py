@@ -59,6 +59,9 @@ def test_a_plan_that_failed_is_a_plan_and_not_the_last_run(ran: Project) -> None
 def test_explain_tells_what_was_written_before_and_after(ran: Project) -> None:
     shown, told = ran.run("explain", "c2p", "p1@example.com"), ran.json("explain", "c2p", "p1@example.com")
     assert "Before → Person 1" in shown.out
+    assert "read    sid " in shown.out
+    assert "mapped  email p1@example.com, name Person 1, score 1" in shown.out
+    assert "read back as sent" in shown.out
     assert (told["key"], told["sink_id"]) == (["p1@example.com"], 1)
     assert [(one["op"], one["state"], one["after"]) for one in told["writes"]] == [("update", "confirmed", {"name": "Person 1"})]
 
