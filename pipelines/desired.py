@@ -100,10 +100,10 @@ def make_desired(
     schema = pa.schema([])
     for one in taken:
         schema = widest_schema(schema, one.batch.schema)
+    if not any(one.batch.count for one in taken):
+        return _nothing(engine, spec)  # which fields the source has is told by its records
     if source.id_field not in schema.names:
-        if any(one.batch.count for one in taken):
-            raise ConfigError(f"{spec.source} has no field {source.id_field!r} to tell its records apart; declare its key under streams:")
-        return _nothing(engine, spec)
+        raise ConfigError(f"{spec.source} has no field {source.id_field!r} to tell its records apart; declare its key under streams:")
     mapping = compile_mapping(spec, schema, source.id_field, sink_fields=sink_fields, read_only=sink.read_only)
     invalid: list[pa.Table] = []
     read = skipped = 0

@@ -70,6 +70,14 @@ def test_the_sync_of_the_readme_keeps_an_inventory(ai: Ai) -> None:
     assert (third.status, third.updated, third.deleted, third.unchanged) == ("ok", 1, 1, 7)
 
 
+def test_an_account_without_connections_is_read_as_empty_and_its_first_one_is_copied(ai: Ai) -> None:
+    fields = {name: name for name in ("name", "provider_id", "connection_type_id")}
+    spec = {"name": "copy", "from": "ai.connections", "to": "copy.connections", "match": ["name"], "fields": fields}
+    assert (ai.sync(**spec).status, len(ai.copy.connections)) == ("ok", 0)
+    ai.connections(1)
+    assert (ai.sync(**spec).created, len(ai.copy.connections)) == (1, 1)
+
+
 @pytest.mark.parametrize("answers", ["record", "nothing"])
 def test_connections_are_copied_with_secrets_by_reference_and_then_rest(ai: Ai, answers: str) -> None:
     ai.copy.set_switch("create_answers", answers)
