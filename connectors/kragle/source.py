@@ -140,6 +140,7 @@ class KragleSource:
             total=listing.total if whole else None,
             requests=self.request_counts()["read"] - before,
             doubts=listing.doubts,  # not those about the login: one that expired makes nothing twice, because it makes nothing
+            scope=None if self._settings.owner is not None or self._owner is None else f"owner {self._owner}",
         )
 
     def _ours(self, listing: Listing) -> _Ours:

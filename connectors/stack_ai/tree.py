@@ -118,11 +118,16 @@ class Walking:
                 asked.add((spot.connection, spot.parent, level.next))
                 open_spots.appendleft(Spot(spot.connection, spot.parent, level.next, spot.depth))
         records: list[Record] = []
+        here: set[str] = set()
         for key, may_have_children, record in level.items:
             place = (spot.connection, key)
             if place in walk.parents:
                 walk.repeated += 1  # a folder inside itself, a second link, or a row that shifted onto the next page
+                if walk.parents[place] == spot.parent and spot.token is not None and key not in here:
+                    why = "its pages moved while they were read, or keep no order"
+                    walk.troubles[f"resources of connection {spot.connection} came back on a later page: {why}"] = None
                 continue
+            here.add(key)
             walk.parents[place] = spot.parent
             if may_have_children and spot.depth + 1 >= self._max_depth:
                 walk.troubles[f"connection {spot.connection} is deeper than {self._max_depth} levels; raise max_depth"] = None

@@ -182,6 +182,16 @@ def test_the_owner_is_learnt_and_a_later_read_knows_an_expired_login_by_it() -> 
             read(source, source.stream("stacks"), ReadRequest())
 
 
+def test_whose_stacks_were_read_is_said_unless_the_settings_say_it() -> None:
+    store = store_with()
+    for settings, scope in (({}, "owner 7"), ({"owner": 7}, None)):
+        with connected(store, **settings) as source:
+            assert read(source, source.stream("blocks"), ReadRequest())[1].scope == scope
+    expire(store)
+    with connected(store) as source:
+        assert read(source, source.stream("stacks"), ReadRequest())[1].scope is None
+
+
 def test_an_account_without_a_stack_is_proven_empty_where_expired_logins_are_refused() -> None:
     store = store_with(0, 30, bad_login="401")
     with connected(store, expired_login="refused") as source:

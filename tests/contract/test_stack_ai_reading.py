@@ -261,6 +261,24 @@ def test_a_folder_that_holds_itself_is_walked_once() -> None:
     assert proof.complete
 
 
+def test_a_level_whose_pages_keep_no_order_is_never_called_complete() -> None:
+    store = filled(1, page_tokens="offset")
+    key = next(iter(store.connections))
+    for n in range(9):
+        store.add_resource(key, None, f"{n}")
+
+    def shuffled() -> None:
+        names = list(store.trees[key].roots)
+        store.rng.shuffle(names)
+        store.trees[key].roots = dict.fromkeys(names)
+
+    store.before_children = shuffled
+    with opened(store, page_size=3) as sink:
+        records, proof = taken(sink, "resources")
+    assert len(records) == 9 or not proof.complete
+    assert any("keep no order" in doubt for doubt in proof.doubts)
+
+
 def test_a_page_token_that_comes_back_ends_the_level_and_the_claim_to_be_complete() -> None:
     store = filled(1, tokens_repeat="yes")
     grow(store, next(iter(store.connections)), 60)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.base import Record
-from connectors.errors import CredentialsError
+from connectors.errors import ConfigError, CredentialsError
 from connectors.kragle import CONNECTOR
 from connectors.kragle.emulator import create_app
 from connectors.kragle.emulator_store import Store
@@ -126,6 +126,16 @@ def test_an_expired_login_deletes_nothing_from_the_catalogue(glued: Glued, publi
     else:
         refused = glued.run(CATALOGUE, mode="mirror")
         assert (refused.status, refused.complete) == ("refused", False)
+    assert len(glued.held("catalogue")) == 30
+
+
+def test_the_login_of_another_owner_stops_the_sync_before_anything_is_planned(glued: Glued) -> None:
+    glued.world.configure("glue", owner=None)
+    assert glued.run(CATALOGUE, mode="mirror").created == 30
+    glued.kragle.logins.update(dict.fromkeys(glued.kragle.logins, 101))
+    glued.world.configure("glue")  # a new process
+    with pytest.raises(ConfigError, match="now shows records of owner 101, and those read before were of owner 7"):
+        glued.run(CATALOGUE, mode="mirror")
     assert len(glued.held("catalogue")) == 30
 
 
