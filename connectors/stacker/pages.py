@@ -71,6 +71,8 @@ class Pass:
     moved: bool = False  # some page did not begin where the one before ended: rows came or went, or there is no order
     trouble: str = ""
     told: int | None = None
+    pages: int = 0  # with records, of a keyset pass
+    chance: float = 1.0  # of each of these being in order by luck
 
     def id_set(self) -> set[Id]:
         """The ids it met."""

@@ -5,6 +5,7 @@ page by page; nothing is taken from an earlier read.
 """
 
 from collections.abc import Callable, Generator
+from math import factorial
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from connectors.paging import Id, Totals, comes_back, direction, follows, new_po
 from connectors.stacker.pages import Ask, Got, Pass, Resume
 
 _SWEEPS = 4  # reads by offset before giving up on two that agree
+_CHANCE = 1 / 500  # that ids lie in order although nobody ordered them: rarer than this, and the order is believed
 _ENDS = {"": "the end was not reached", "told": "the total told the end", "seen": "nothing followed the last page"}
 
 Pages: TypeAlias = Generator[Page, None, None]
@@ -81,7 +83,9 @@ class Reading:
             return True
         if one.trouble or not one.ended or self._proof:
             return False
-        return one.told is None or one.count >= one.told
+        if one.told is not None:
+            return one.count >= one.told
+        return one.pages < 2 or one.chance < _CHANCE
 
     def _by_keyset(self, one: Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
@@ -113,6 +117,8 @@ class Reading:
             one.totals.see(got.total, len(got.ids), one.count - repeated)
             one.count += len(fresh)
             if len(fresh):
+                one.pages += 1
+                one.chance /= factorial(min(len(fresh), 9))
                 one.arrays.append(fresh)
                 last = fresh[-1].as_py()
                 self._yielded += len(fresh)

@@ -270,3 +270,15 @@ def test_a_keyset_read_goes_on_after_its_token() -> None:
 def test_a_token_of_something_else_is_refused() -> None:
     with pytest.raises(ConfigError, match="start the read anew"):
         Resume.parse("page-2")
+
+
+@pytest.mark.parametrize("ids", [["a", "d", "b", "e"], ["a", "d", "c", "e", "b"], ["b", "c", "a", "d", "e"]])
+def test_short_pages_that_lie_in_order_by_luck_hide_no_record(ids: list[str]) -> None:
+    given, _ = read(Listing(ids, order="ignored", total="none"), size=2)
+    assert sorted(given) == sorted(ids)
+
+
+def test_many_short_pages_in_order_are_no_luck_and_are_read_once() -> None:
+    listing = Listing(names(40), total="none")
+    given, proof = read(listing, size=2)
+    assert (given, proof.method, proof.requests) == (sorted(listing.ids), "keyset", 21)
