@@ -149,12 +149,11 @@ class PlanRows:
             return
         self._count("unchanged", self.found.same_count)
         for chunk, other in zip(chunks(ours), chunks(theirs), strict=True):
-            yield self._planned("update", *self._update_chunk(chunk, other))
+            yield self._planned("update", *self._update_chunk(chunk, other, moved))
 
-    def _update_chunk(self, ours: Positions, theirs: Positions) -> tuple[pa.RecordBatch, Positions]:
+    def _update_chunk(self, ours: Positions, theirs: Positions, moved: Mapping[int, int]) -> tuple[pa.RecordBatch, Positions]:
         spec, desired = self.spec, self._desired_rows(ours)
-        matches = {match.key: match for match in self.engine.ledger.matches(spec.name, desired["__key"].to_pylist())}
-        known = [matches.get(key) for key in desired["__key"].to_pylist()]
+        known = self._known(desired, [place in moved for place in ours.tolist()])
         found = changes.update_rows(
             desired,
             self._existing_rows(theirs),
@@ -174,6 +173,15 @@ class PlanRows:
             self._refuse_rows("conflict", desired, found.conflicts)
         stuck = self._normalised(found, known)
         return found.rows.filter(from_numpy(~stuck)), ours[found.positions[~stuck]]
+
+    def _known(self, desired: pa.Table, moved: list[bool]) -> list[Match | None]:
+        """What the crosswalk knows of each record: by its key, or, where that moved, by its source id."""
+        keys, sources = desired["__key"].to_pylist(), desired["__source_id"].to_pylist()
+        by_key = {match.key: match for match in self.engine.ledger.matches(self.spec.name, keys)}
+        strayed = [source for source, has_moved in zip(sources, moved, strict=True) if has_moved]
+        by_source = {match.source_id: match for match in self.engine.ledger.matches_of_sources(self.spec.name, strayed)}
+        rows = zip(keys, sources, moved, strict=True)
+        return [by_source.get(source) if has_moved else by_key.get(key) for key, source, has_moved in rows]
 
     def _normalised(self, found: changes.Updates, known: list[Match | None]) -> npt.NDArray[np.bool_]:
         """Rows that were written twice just so and still read back otherwise: the sink has its own form of them."""

@@ -135,3 +135,16 @@ def test_a_run_killed_right_after_it_quarantined_a_create_does_not_free_it(both:
             both.run(both.spec(writes={"batch": 2}))
     held = both.run(both.spec(writes={"batch": 2}))
     assert (held.created, held.quarantined, len(both.people())) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(("drift", "updated", "email"), [("keep", 1, "new@example.com"), ("conflict", 0, "c1@example.com")])
+def test_what_others_changed_in_a_record_whose_key_moves_is_kept(both: World, drift: str, updated: int, email: str) -> None:
+    both.put_contacts(*(contact(n) for n in range(3)))
+    spec = both.spec(drift=drift)
+    both.run(spec)
+    person = both.person("c1@example.com")
+    both.robostack.put(both.robostack.resources["people"], [{**person, "name": "theirs"}])
+    both.edit_contact("c1@example.com", email="new@example.com", name="ours")
+    moved = both.run(spec)
+    assert (moved.created, moved.updated, moved.conflicts) == (0, updated, 1 - updated)
+    assert both.person(email)["name"] == "theirs"
