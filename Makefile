@@ -1,7 +1,7 @@
 # Everything a newcomer types. Needs Python 3.11 or newer and make; the first run needs a network, later ones do not.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sync dev dagster-home test lint format tables bench lock clean
+.PHONY: help setup sync dev dagster-home test lint format tables bench simulate lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 STATE := $(if $(filter /%,$(firstword $(CROSSDOCK_HOME))),$(CROSSDOCK_HOME),$(CURDIR)/$(or $(CROSSDOCK_HOME),.crossdock))
 PORT ?= 3000
 PYTEST_WORKERS ?= 2
+SCHEDULES ?= 1000000
+JOBS ?= 2
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
@@ -70,6 +72,9 @@ tables: $(STAMP) ## rewrite connectors/OPERATIONS.md from what the connectors de
 bench: $(BENCH_STAMP) ## measure extraction and diffing against named peers (takes minutes)
 	@for script in bench/extract.py bench/diff.py; do \
 		echo "==> $$script"; $(BIN)/python "$$script" || exit 1; done
+
+simulate: $(STAMP) ## a million simulated schedules of faults and crashes, or SCHEDULES=…, in JOBS=… processes (hours)
+	@$(BIN)/python -m tests.simulation --schedules $(SCHEDULES) --jobs $(JOBS)
 
 lock: ## renew the lock files from pyproject.toml (needs uv on PATH or in .venv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }

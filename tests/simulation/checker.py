@@ -36,6 +36,7 @@ class RunView:
     quiet_lie: bool = False  # a read of the source was lied to in a way that its answer alone does not give away
     read_at_s: float | None = None  # when the source was first read
     sink_rows: dict[Any, tuple[float, Row]] = field(default_factory=dict)  # id → as of when, as last shown
+    planned_on: dict[Any, tuple[float, Row]] = field(default_factory=dict)  # as first shown: what a plan is made from
     requests: int = 0
     writes: int = 0
     deleted: int = 0
@@ -112,8 +113,8 @@ class Checker:
                 if run.creates[key] > MOST_SENDS:
                     raise self.violated(f"I16 the create of {key!r} was sent {run.creates[key]} times in one run")
             self._not_waiting(key)
-            if not fault.answered and fault.name != "":
-                self.doubtful.add(key)
+            if fault.name and not (fault.answered and len(changes) == 1):
+                self.doubtful.add(key)  # of a refused call of several, some may have been made
 
     def _not_waiting(self, key: Key) -> None:
         """Nobody ever frees a quarantined create here, so none may be sent again, unless the record was there in between."""
@@ -153,6 +154,7 @@ class Checker:
         else:
             for row in rows:
                 run.sink_rows[row[platform.id_field]] = (as_of_s, row)
+                run.planned_on.setdefault(row[platform.id_field], (as_of_s, row))
 
     # what truly happened to the sink
 
@@ -196,7 +198,7 @@ class Checker:
             if before.get(name) == after.get(name):
                 continue
             who, when_s = self.writers.get((event.id, name), ("", -1.0))
-            seen = run.sink_rows.get(event.id)
+            seen = run.planned_on.get(event.id)
             drift = self.scenario.spec.drift
             visible = seen is not None and seen[0] >= when_s and seen[1].get(name) == before.get(name)
             known = (event.id, name) in self.matched_then and self.matched_then[event.id, name] != before.get(name)
@@ -224,16 +226,15 @@ class Checker:
         run.deleted += 1
         if run.approved is None:
             limit = spec.delete_settings
-            share = run.deleted / max(1, len(run.owned))
-            if run.deleted > limit.max_count or share > limit.max_share:
-                raise self.violated(f"I5 {run.deleted} of {len(run.owned)} owned records were deleted, beyond the limits")
+            owned = max(len(run.owned), len(self._owned()))  # what a killed run made is owned only once a later one knew it
+            if run.deleted > limit.max_count or run.deleted / max(1, owned) > limit.max_share:
+                raise self.violated(f"I5 {run.deleted} of {owned} owned records were deleted, beyond the limits")
 
     # runs
 
     def begin(self, number: int, approved: frozenset[Any] | None) -> RunView:
         """A run begins."""
-        owned = {row["sink_id"] for row in self._rows("SELECT sink_id FROM crossdock_crosswalk WHERE sync = 'simulated'")}
-        view = RunView(number, approved, owned=frozenset(owned))
+        view = RunView(number, approved, owned=self._owned())
         self.known(view)
         return view
 
@@ -318,8 +319,14 @@ class Checker:
         if spec.mode == "mirror" and summary.status in ("ok", "partial"):
             for sink_id in self.ours & self.sink.rows.keys():
                 key = self.sink.rows[sink_id].get("email")
+                if self._has_twin(sink_id, key):
+                    continue  # which of two records with its key is ours was for a person to tell
                 if key not in keys and sink_id not in self.touched_by_others and key not in waiting:
                     raise self.violated(f"lost: {sink_id} ({key!r}) is not at the source any more and still in the sink")
+
+    def _has_twin(self, sink_id: Any, key: Key) -> bool:
+        """Whether another record of the sink ever had this key."""
+        return any((event.after or {}).get("email") == key for event in self.sink.history if event.id != sink_id)
 
     def _touched(self, key: Key) -> bool:
         """Whether others ever did something to a sink record with this key."""
@@ -358,10 +365,19 @@ class Checker:
 
     # the ledger's file, read as anybody could
 
+    def states(self) -> tuple[str, ...]:
+        """One line per write of the ledger, in the order of its intents."""
+        rows = self._rows("SELECT * FROM crossdock_writes ORDER BY intent_at, run_id, seq")
+        line = "{run_id} {seq} {op} {key} {sink_id}: {state} (attempt {attempt}) {reason}"
+        return tuple(line.format(**row) for row in rows)
+
     def _rows(self, sql: str) -> list[dict[str, Any]]:
         cursor = self._ledger.execute(sql)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _owned(self) -> frozenset[Any]:
+        return frozenset(row["sink_id"] for row in self._rows("SELECT sink_id FROM crossdock_crosswalk WHERE sync = 'simulated'"))
 
     def _intents(self) -> list[dict[str, Any]]:
         return self._rows("SELECT run_id, seq, attempt, op, key, sink_id, after FROM crossdock_writes WHERE state = 'in_flight'")

@@ -15,6 +15,7 @@ from connectors.base import Clock
 from pipelines.ledger import Ledger, open_ledger
 from tests.simulation.moments import ProcessClock, VirtualTime
 from tests.simulation.process import Step
+from tests.simulation.quick import QuickEngine
 
 
 class _Lent:
@@ -39,6 +40,7 @@ class Ledgers:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ledger.db"
         self._opened: list[tuple[Ledger, _Lent, list[Step]]] = []
+        self._quick: list[QuickEngine] = []
         self._open().close()
         self.outside = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         self._empty = sqlite3.connect(":memory:", check_same_thread=False)
@@ -56,14 +58,19 @@ class Ledgers:
         self.outside.backup(copied)
         return copied
 
-    def lend(self, number: int, clock: Clock, step: Step) -> Ledger:
+    def lend(self, number: int, clock: Clock, step: Step, *, quick: bool) -> Ledger:
         """A ledger for the process of this number. `step` is told before each commit, inside the transaction."""
-        while len(self._opened) <= number:
+        place = 2 * number + quick
+        while len(self._opened) <= place:
             lent, steps = _Lent(), [step]
             ledger = self._open(lent)
-            sa.event.listen(ledger._engine, "commit", lambda connection, steps=steps: steps[0]("commit"))
+            if len(self._opened) % 2:
+                self._quick.append(QuickEngine(ledger._engine, lambda steps=steps: steps[0]("commit")))  # type: ignore[misc]
+                ledger._engine = self._quick[-1]  # type: ignore[assignment]
+            else:
+                sa.event.listen(ledger._engine, "commit", lambda connection, steps=steps: steps[0]("commit"))
             self._opened.append((ledger, lent, steps))
-        ledger, lent, steps = self._opened[number]
+        ledger, lent, steps = self._opened[place]
         lent.clock, steps[0] = clock, step
         return ledger
 
@@ -71,6 +78,8 @@ class Ledgers:
         """Give the file back."""
         for ledger, _, _ in self._opened:
             ledger.close()
+        for engine in self._quick:
+            engine.close()
         self.outside.close()
         self._empty.close()
 

@@ -8,7 +8,7 @@ from pipelines.spec import SyncSpec
 
 KEYS = 8  # match keys that exist in the simulated world
 STRANGERS = 2  # records of the sink that no source record ever matches
-BASES_OF = 8  # so many seeds in a row begin from the same delivered state
+BASES_OF = 20  # so many seeds in a row begin from the same delivered state
 
 Direction = Literal["stacker to robostack", "robostack to stacker"]
 

@@ -36,12 +36,14 @@ class Verdict:
     crashes: Counter[str]
     quarantined: int
     written: int
+    ledger: tuple[str, ...] = ()  # what the ledger held of each write, where something did not hold
 
 
 @contextmanager
 def simulating() -> Iterator[Ledgers]:
     """What schedules share: a ledger's file, in memory where the machine has such a folder, and an engine on a single thread."""
     memory = Path("/dev/shm")
+    cores = pa.cpu_count()
     pa.set_cpu_count(1)
     with tempfile.TemporaryDirectory(prefix="crossdock-", dir=memory if memory.is_dir() else None) as folder, extracting.inline():
         ledgers = Ledgers(Path(folder))
@@ -53,6 +55,7 @@ def simulating() -> Iterator[Ledgers]:
         finally:
             gc.enable()
             gc.unfreeze()
+            pa.set_cpu_count(cores)
             ledgers.close()
 
 
@@ -76,9 +79,10 @@ def play(seed: int, ledgers: Ledgers, *, drawn: Scenario | None = None) -> Verdi
         finally:
             world.close()
             if seed % 50 == 0:
-                gc.collect()
+                gc.collect(1)
         said = world.checker.violation or said
-        return Verdict(plan, said, tuple(world.trace), world.faults, world.crashes, world.quarantined, world.written)
+        held = world.checker.states() if said else ()
+        return Verdict(plan, said, tuple(world.trace), world.faults, world.crashes, world.quarantined, world.written, held)
 
 
 def _play(world: World) -> None:
@@ -98,6 +102,7 @@ def _play(world: World) -> None:
             world.time.advance(world.rng.choice((0.0, 1.0, REST_S)))
     world.calm = True
     _clean(world)
+    world.written = sum(event.who == "us" for event in world.sink.history)
 
 
 _last_delivered: dict[int, tuple[Any, ...]] = {}  # of the base that the last schedule began from

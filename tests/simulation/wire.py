@@ -30,6 +30,7 @@ class Wire(httpx.BaseTransport):
         self._not_before_s = 0.0
         self._first = world.scenario.first_fault
         self._storm = 0
+        self._lied = False  # a lie that nothing gives away is told once to each process: told twice, two equal reads prove it true
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """One request: what others do meanwhile, the trouble it meets, its effect, its answer."""
@@ -83,12 +84,14 @@ class Wire(httpx.BaseTransport):
             found = faults.draw(rng, kind, count, self._without())
         if found.name == "503" and scenario.storm and not self._storm:
             self._storm = STORM
+        self._lied = self._lied or found.name in faults.QUIET_LIES
         if found is not CLEAN:
             world.faults[found.name] += 1
         return found
 
     def _without(self) -> frozenset[str]:
-        return self._world.scenario.without | (frozenset() if self._before else frozenset({"the page before again"}))
+        without = self._world.scenario.without | (frozenset() if self._before else frozenset({"the page before again"}))
+        return without | faults.QUIET_LIES if self._lied else without
 
     def _check(self, number: int, kind: Kind, changes: list[Sent], fault: Fault) -> None:
         world, view = self._world, self._process.view

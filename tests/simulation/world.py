@@ -98,7 +98,7 @@ class Process:
         self._left = crash_step
         self.turn: Callable[[], None] | None = None
         clock = ProcessClock(world.time, self.step)
-        self._ledger = world.ledgers.lend(number, clock, lambda point: self.step(point, turn=False))
+        self._ledger = world.ledgers.lend(number, clock, lambda point: self.step(point, turn=False), quick=not world.scenario.whole)
         rng = SimulatedRng(random.Random(f"rng {world.scenario.base if world.calm else world.scenario.seed} {name}"))
         self._sources = {
             side: CONNECTORS[platform.kind].open(world.settings(side), Ports(clock, rng, Wire(world, self, side, platform)))
