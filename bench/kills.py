@@ -1,6 +1,7 @@
 """Kill a real sync at every named point and at random times, run it again until clean, audit the sink, and print a table per point.
 
-`python -m bench.kills --kills 200 --seed 1`; exits 1 where anything was lost, doubled, clobbered or left open.
+`python -m bench.kills --kills 200 --seed 1`; exits 1 where anything was lost, doubled, clobbered or left open. Ctrl-C ends it with the
+table of what was done by then.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,17 +83,18 @@ def main() -> None:
             passed[name], lasted_s[name] = calm.passed, (time.monotonic() - started_s) / calm.runs
             assert not calm.findings, (name, calm.findings)
         kills = 0
-        for row, name, deaths in tries(passed, lasted_s, rng):
-            trial = benches[name].trial(*deaths)
-            tally = table[row]
-            kills += trial.killed
-            tally.kills += trial.killed
-            tally.runs += trial.runs
-            tally.missed += len(deaths) - trial.killed
-            tally.findings += [f"{name} {deaths}: {finding}" for finding in trial.findings]
-            print(f"\r{kills} of {given.kills} kills", end="", file=sys.stderr, flush=True)
-            if kills >= given.kills:
-                break
+        with suppress(KeyboardInterrupt):
+            for row, name, deaths in tries(passed, lasted_s, rng):
+                trial = benches[name].trial(*deaths)
+                tally = table[row]
+                kills += trial.killed
+                tally.kills += trial.killed
+                tally.runs += trial.runs
+                tally.missed += len(deaths) - trial.killed
+                tally.findings += [f"{name} {deaths}: {finding}" for finding in trial.findings]
+                print(f"\r{kills} of {given.kills} kills", end="", file=sys.stderr, flush=True)
+                if kills >= given.kills:
+                    break
     print(file=sys.stderr)
     sys.exit(_report(table, kills))
 
