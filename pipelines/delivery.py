@@ -66,7 +66,8 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Part:
-    """Which rows of a plan: those whose key's hash gives `number` of `count`, without those in `intended` (numbers of rows)."""
+    """Which rows of a plan: those whose key's hash gives `number` of `count`, and for the number `count` all deletes; without those
+    in `intended` (numbers of rows)."""
 
     number: int
     count: int
@@ -75,7 +76,8 @@ class Part:
     def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of this part."""
         hashes = np.fromiter((crc32(key.encode()) for key in rows.column("key").to_pylist()), np.int64, rows.num_rows)
-        mine = hashes % self.count == self.number
+        deletes = np.array([op == "delete" for op in rows.column("op").to_pylist()], bool)
+        mine = np.where(deletes, self.count, hashes % self.count) == self.number
         if len(self.intended):
             mine &= ~np.isin(numbers(rows.column("seq"), np.int64), self.intended)
         return rows.filter(from_numpy(mine))

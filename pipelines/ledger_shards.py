@@ -1,6 +1,7 @@
 """Shards in the ledger: the parts of one run's writes, each claimed by one worker at a time. Compare-and-swap under a lease.
 
-The last part, CLOSING, is the closing of the run itself: it can be claimed when every other part is written.
+Two parts come last: that of the deletes, which overtake nothing, and CLOSING, the closing of the run itself. Each can be claimed
+when every part before it is written.
 """
 
 from collections.abc import Callable
@@ -18,11 +19,13 @@ __all__ = ["CLOSING", "Claim", "LostShard", "Shards", "Split", "lost"]
 
 CLOSING = -1
 _columns = tables.shards.c
+_stage = sa.case((_columns.shard == CLOSING, 2), (_columns.shard == _columns.count, 1), else_=0)
 
 
 @dataclass(frozen=True)
 class Split:
-    """A run whose writes are split into `count` shards, with the right to write that all its workers share."""
+    """A run whose writes are split into `count` shards and one for its deletes (numbered `count`), with the right to write that
+    all its workers share."""
 
     run_id: str
     sync: str
@@ -52,7 +55,7 @@ class Shards:
         """Offer the parts of a run. What is left of earlier runs to the same target is forgotten."""
         common = {"run_id": split.run_id, "sync": split.sync, "target": split.target, "epoch": split.epoch}
         offered = {**common, "writer": split.writer, "count": split.count, "state": "open"}
-        rows = [{**offered, "shard": shard} for shard in range(CLOSING, split.count)]
+        rows = [{**offered, "shard": shard} for shard in range(CLOSING, split.count + 1)]
         with self.ledger.transaction() as connection:
             connection.execute(sa.delete(tables.shards).where(_columns.target == split.target))
             connection.execute(sa.insert(tables.shards), rows)
@@ -74,14 +77,16 @@ class Shards:
     def claim(self, run_id: str, holder: str, now: datetime, until: datetime) -> Claim | None:
         """Take a shard that is free, or whose holder did not renew it in time; None where there is none now."""
         free = (_columns.run_id == run_id, _columns.state == "open", sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat()))
-        unwritten = sa.select(sa.func.count()).where(_columns.run_id == run_id, _columns.shard != CLOSING, _columns.state == "open")
+        unwritten = sa.select(sa.func.min(_stage)).where(_columns.run_id == run_id, _columns.state == "open")
         with self.ledger.transaction() as connection:
             found = list(
-                connection.execute(sa.select(_columns.shard, _columns.claims).where(*free).order_by(_columns.claims, _columns.shard))
+                connection.execute(
+                    sa.select(_columns.shard, _columns.claims, _stage).where(*free).order_by(_columns.claims, _columns.shard)
+                )
             )
-            last = connection.execute(unwritten).scalar_one() == 0
-            for shard, claims in found:
-                if (shard == CLOSING) != last:
+            stage = connection.execute(unwritten).scalar()
+            for shard, claims, its_stage in found:
+                if its_stage != stage:
                     continue
                 take = sa.update(tables.shards).where(*free, _columns.shard == shard, _columns.claims == claims)
                 if connection.execute(take.values(holder=holder, until=until.isoformat(), claims=claims + 1)).rowcount == 1:
@@ -112,7 +117,7 @@ class Shards:
     def free_count(self, run_id: str, now: datetime) -> int:
         """Shards of a run that a worker could claim now."""
         free = sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat())
-        query = sa.select(sa.func.count()).where(_columns.run_id == run_id, _columns.shard != CLOSING, _columns.state == "open", free)
+        query = sa.select(sa.func.count()).where(_columns.run_id == run_id, _stage == 0, _columns.state == "open", free)
         with self.ledger.transaction() as connection:
             return int(connection.execute(query).scalar_one())
 

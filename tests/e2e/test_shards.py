@@ -27,12 +27,14 @@ class _Counted:
 
     def __init__(self) -> None:
         self.arrived_s: list[float] = []
+        self.writes: list[str] = []
         self.reached, self._writes = (threading.Event(), threading.Event()), 0
 
     def __call__(self, app: Any) -> Any:
         async def wrapped(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
                 self.arrived_s.append(time.monotonic())
+                self.writes += [scope["method"]] if scope["method"] in ("PUT", "PATCH", "DELETE") else []
                 self._writes += scope["method"] == "PUT"
                 for third, event in enumerate(self.reached, 1):
                     if self._writes >= RECORDS // BATCH * third // 3:
@@ -117,7 +119,8 @@ def test_a_run_in_shards_needs_no_other_worker_but_a_ledger_that_others_could_se
     tmp_path: Path,
     postgres_url: str,  # noqa: F811
 ) -> None:
-    with project(tmp_path) as made:
+    counted = _Counted()
+    with project(tmp_path, around=counted) as made:
         made.contacts(*(contact(n) for n in range(9)), contact(9, email=""))
         made.sync(writes={"shards": 3})
         refused = made.run("run", "c2p")
@@ -129,5 +132,9 @@ def test_a_run_in_shards_needs_no_other_worker_but_a_ledger_that_others_could_se
         assert (ran["status"], ran["created"], ran["differences"], len(made.people())) == ("partial", 9, 0, 9)
         assert ran["requests"]["sink"]["write"] == 3
         assert made.json("work") == {"status": "ok", "exit": 0, "runs": 0, "records": 0}
-        made.contacts(*(contact(n, name="New") for n in range(9)))
-        assert made.json("run", "c2p")["updated"] == 9
+        made.sync(writes={"shards": 3}, mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
+        counted.writes.clear()
+        made.contacts(*(contact(n, name="New") for n in range(4)))
+        ran = made.json("run", "c2p")
+        assert (ran["updated"], ran["deleted"], len(made.people())) == (4, 5, 4)
+        assert counted.writes == sorted(counted.writes, key=lambda method: method == "DELETE"), "a delete overtook an update"
