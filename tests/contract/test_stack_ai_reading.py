@@ -372,6 +372,18 @@ def test_ten_thousand_resources_that_change_meanwhile_are_read_right_or_declared
         assert set(store.trees[key].nodes) <= met
 
 
+def test_no_read_makes_the_platform_refresh_its_tokens() -> None:
+    store = filled(2)
+    for key in store.connections:
+        grow(store, key, 5)
+    with opened(store) as sink:
+        for stream in sink.streams():
+            taken(sink, stream.name)
+        assert sink.request_counts()["write"] == 0
+    assert len(store.log) > 10
+    assert not any("refresh" in str(entry["query"]) for entry in store.log)
+
+
 def test_asking_for_one_connection_reads_no_other() -> None:
     store = filled(3)
     for key in store.connections:

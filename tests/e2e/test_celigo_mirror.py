@@ -154,6 +154,14 @@ def test_a_sync_that_maps_a_secret_is_refused_before_anything_is_read(both: Acco
     assert both.us.log == both.eu.log == []
 
 
+def test_an_increment_that_no_filter_can_ask_for_is_refused_before_anything_is_read(both: Accounts) -> None:
+    both.sync(SYNC.replace("mode: mirror", "read: {mode: incremental, cursor: lastModified}").replace("  deletes:", "  # deletes:"))
+    ended = both.run("plan", NAME)
+    assert ended.status == 3
+    assert "cannot be asked for what changed since a cursor" in ended.err
+    assert both.us.log == both.eu.log == []
+
+
 def test_the_readmes_fields_move_every_function_to_another_aws_account(both: Accounts) -> None:
     both.sync(SYNC + FIELDS)
     assert synced(both, "r1").created == 7

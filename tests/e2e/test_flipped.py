@@ -56,6 +56,7 @@ SPOKEN: dict[tuple[str, str, str], Spoken] = {
     ("robostack", "max_text", "50"): Spoken("is longer than 50 characters"),
     ("celigo", "next_link", "other_host"): Spoken("which is not followed"),
     ("celigo", "next_link", "repeated"): Spoken("its next link leads back to a page already read"),
+    ("celigo", "dependencies", "forbidden"): Spoken("who uses it cannot be told", {"dependents": "ignore"}),
     ("celigo", "order", "shuffled"): Spoken("or the list keeps no order", perhaps=True),
     ("celigo", "trims", "yes"): Spoken(OTHERWISE),
     ("stack_ai", "offset", "ignored"): Spoken("offset is ignored", {"page_size": 1000}),
