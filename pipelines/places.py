@@ -1,5 +1,6 @@
 """Where a project's files and state lie, decided from the environment it is given. Touches no file but to look for the project."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,19 +39,23 @@ class Places:
 def find_places(environ: Mapping[str, str], start: Path) -> Places:
     """The places of the project around the folder `start`.
 
+    CROSSDOCK_ENVIRONMENT (development, staging, …) has connections and state of its own: `connections.NAME.yaml`, `.crossdock/NAME`.
     CROSSDOCK_HOME, CROSSDOCK_CONNECTIONS, CROSSDOCK_LEDGER (`sqlite:///…`, `postgresql://…`) and CROSSDOCK_STAGING
     (a folder, or a URL) move them, CROSSDOCK_DATABASE both of the latter where they are not named themselves; relative
-    paths start at `start`. An empty variable counts as unset.
+    paths start at `start`. An empty variable counts as unset. Raises ConfigError for an environment that cannot name a file.
     """
     root = _project(start)
-    named = environ.get("CROSSDOCK_CONNECTIONS")
-    home = (start / environ.get("CROSSDOCK_HOME", "")) if environ.get("CROSSDOCK_HOME") else root / ".crossdock"
+    named, environment = environ.get("CROSSDOCK_CONNECTIONS"), environ.get("CROSSDOCK_ENVIRONMENT", "")
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", environment):
+        raise ConfigError(f"CROSSDOCK_ENVIRONMENT is {environment!r}; write a name of letters, digits, _ and -, such as production")
+    file = f"connections.{environment}.yaml" if environment else CONNECTIONS_FILE
+    home = (start / environ.get("CROSSDOCK_HOME", "")) if environ.get("CROSSDOCK_HOME") else root / ".crossdock" / environment
     database = environ.get("CROSSDOCK_DATABASE")
     staging = environ.get("CROSSDOCK_STAGING") or database or str(home / "staging")
     return Places(
         root=root,
         home=home,
-        connections=start / named if named else root / CONNECTIONS_FILE,
+        connections=start / named if named else root / file,
         syncs=root / "pipelines" / "defs",
         ledger=environ.get("CROSSDOCK_LEDGER") or database or f"sqlite:///{home / 'ledger.db'}",
         staging=staging if "://" in staging else str(start / staging),

@@ -27,16 +27,21 @@ def check(
     ] = None,
     leave: Annotated[bool, typer.Option("--leave", help="Try it also on a stream that cannot delete: the record stays.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the record is written.")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="Look at the syncs' files only, without asking any platform: before a deploy.")
+    ] = False,
 ) -> int:
     """Try credentials, reachability and each platform's abilities. Nothing is written without --probe-writes."""
     out = screen()
     if probe_writes is not None and connection is None:
         raise exits.Stopped("--probe-writes needs the connection whose stream it names: crossdock check CONNECTION …", exits.CONFIG)
+    if files and connection is not None:
+        raise exits.Stopped("--files is about all syncs; leave out the connection", exits.CONFIG)
     with open_project() as project:
         if connection is not None:
             project.connections.entry(connection)
-        names = list(project.connections.entries) if connection is None else [connection]
-        if not names:
+        names = [] if files else list(project.connections.entries) if connection is None else [connection]
+        if not names and not project.connections.entries:
             raise exits.Stopped("connections.yaml declares no connection; add one, as README.md shows", exits.CONFIG)
         worst, told = exits.OK, []
         for name in names:
@@ -56,6 +61,8 @@ def check(
         problems = _sync_problems(project) if connection is None else []
         for problem in problems:
             out.paragraph(("✗ ", "red"), visible(problem), indent=2)
+        if files and not problems:
+            out.line(f"{len(project.syncs.files):,} syncs, and every one can be loaded")
         worst = max(worst, exits.CONFIG) if problems else worst
         if out.as_json:
             status_word = "ok" if worst == exits.OK else "failed"
@@ -202,16 +209,13 @@ def _found(subject: str, ok: bool, detail: str, suggestion: str) -> dict[str, An
 
 
 def _sync_problems(project: "Runtime") -> list[str]:
-    """One sentence for each sync that cannot be loaded or can never work."""
-    from connectors.errors import ConfigError
+    """What is wrong with the syncs' files, one sentence for each broken sync: all that Dagster would find when it loads them."""
+    from pipelines.components.project import Project
 
-    found = [str(error) for error in project.syncs.errors.values()]
-    for file in project.syncs.files.values():
-        try:
-            project.validate(file.spec, file)
-        except ConfigError as error:
-            found.append(str(error))
-    return found
+    found = Project(project)
+    for name in found.specs:
+        found.sync_defs(name)
+    return [sentence for _, sentence in sorted(found.problems.items())]
 
 
 def _described(stream: "Stream") -> dict[str, Any]:
