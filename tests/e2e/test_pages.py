@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.definitions.projects import ROOT, Running, running_project
+from tests.secrets_found import found_in, found_under
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,28 @@ query Asset($key: AssetKeyInput!) {
     label ... on MarkdownMetadataEntry { mdStr } ... on IntMetadataEntry { intValue }
   } } } }
 }"""
+
+
+EVERYTHING = """
+{
+  runsOrError { ... on Runs { results { runId status runConfigYaml tags { key value } assets { key { path } }
+    eventConnection(limit: 1000) { events { __typename ... on MessageEvent { message level stepKey }
+      ... on ErrorEvent { error { message stack className cause { message stack } errorChain { error { message stack } } } }
+      ... on DisplayableEvent { label description metadataEntries {
+        label description ... on MarkdownMetadataEntry { mdStr } ... on TextMetadataEntry { text } ... on JsonMetadataEntry { jsonString }
+        ... on UrlMetadataEntry { url } ... on PathMetadataEntry { path } ... on IntMetadataEntry { intValue } } } } }
+    stepKeysToExecute } } }
+  assetNodes { assetKey { path } description opNames kinds groupName jobNames
+    metadataEntries { label description ... on MarkdownMetadataEntry { mdStr } ... on TextMetadataEntry { text }
+      ... on JsonMetadataEntry { jsonString } ... on PathMetadataEntry { path } ... on UrlMetadataEntry { url } }
+    configField { configType { key description recursiveConfigTypes { key description } } } }
+  workspaceOrError { ... on Workspace { locationEntries { name loadStatus displayMetadata { key value } locationOrLoadError {
+    __typename ... on PythonError { message stack }
+    ... on RepositoryLocation { repositories { name allTopLevelResourceDetails { name description configuredValues { key value } }
+      schedules { name cronSchedule } sensors { name } } } } } } }
+  instance { info daemonHealth { allDaemonStatuses { daemonType lastHeartbeatErrors { message stack } } } }
+}"""
+CANARIES = ("kanary-a1b2+c3==", "kanary-d4e5f6", "kanary-g7h8i9")
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     (home / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
     with running_project(folder) as running, (folder / "log").open("wb") as log:
         port = _free_port()
-        environ = {**os.environ, **running.project.environ, "DAGSTER_HOME": str(home), "CROSSDOCK_HOME": str(home.parent)}
+        running.stacker.key, running.robostack.key, running.robostack.secret = CANARIES
+        secrets = dict(zip(("STACKER_KEY", "ROBOSTACK_KEY", "ROBOSTACK_SECRET"), CANARIES, strict=True))
+        environ = {**os.environ, **running.project.environ, **secrets, "DAGSTER_HOME": str(home), "CROSSDOCK_HOME": str(home.parent)}
         tool = str(Path(sys.executable).parent / "dagster")
         started = subprocess.Popen(
             [tool, "dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)],
@@ -148,6 +173,22 @@ def test_the_ledger_knows_the_run_by_the_same_id(pages: Pages, finished: str) ->
         kept = runtime.ledger.run(finished)
     assert kept is not None
     assert kept.status == "ok"
+
+
+def test_no_answer_of_the_server_shows_a_credential_not_even_of_a_run_that_was_refused(pages: Pages, finished: str) -> None:
+    pages.running.robostack.key = "another key"  # from now on the platform refuses ours
+    try:
+        failed = pages.launch("companies_to_orgs")
+        assert pages.ending(failed) == "FAILURE"
+    finally:
+        pages.running.robostack.key = CANARIES[1]
+    told = json.dumps(pages.ask(EVERYTHING), ensure_ascii=False)
+    assert "the platform refused the credentials" in told
+    assert finished in told
+    assert failed in told
+    assert found_in(told, CANARIES) == []
+    kept, count = found_under(pages.running.project.folder, CANARIES)
+    assert (kept, count > 5) == ([], True)
 
 
 def test_a_browser_draws_the_changes_as_text_and_the_chart_as_a_picture(
