@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.arrow_lists import from_numpy
 from connectors.errors import ConfigError
-from pipelines import dataframes, duck, mapping_sql
+from pipelines import dataframes, duck, mapping_sql, masks
 from pipelines.arrays import integers, numbers, rebatch, single, texts
 from pipelines.expressions import words
 from pipelines.fingerprint import KEYLESS, Index
@@ -137,8 +138,22 @@ def _map(
     rows = single(found)
     bad = rows.column("bad")
     if bad.null_count == rows.num_rows:
-        return Mapped(_desired(rows, program.types), _no_invalid(), skipped)
-    return Mapped(_desired(rows.filter(bad.is_null()), program.types), _invalid(rows.filter(bad.is_valid()), id_field), skipped)
+        return _without_masks(_desired(rows, program.types), _no_invalid(), skipped)
+    return _without_masks(_desired(rows.filter(bad.is_null()), program.types), _invalid(rows.filter(bad.is_valid()), id_field), skipped)
+
+
+def _without_masks(desired: pa.RecordBatch, invalid: pa.RecordBatch, skipped: int) -> Mapped:
+    """The records whose every value is one: those that would write a mask are invalid."""
+    hidden = masks.masked(desired)
+    if not hidden:
+        return Mapped(desired, invalid, skipped)
+    which = np.zeros(desired.num_rows, bool)
+    which[list(hidden)] = True
+    refused = desired.filter(from_numpy(which))
+    own = [refused.column(name) for name in ("__position", "__source_id", "__key")]
+    fields = [hidden[row] for row in sorted(hidden)]
+    rows = pa.RecordBatch.from_arrays([*own, texts(fields), texts([f"{field} {masks.REASON}" for field in fields])], schema=INVALID_SCHEMA)
+    return Mapped(desired.filter(from_numpy(~which)), single(pa.Table.from_batches([invalid, rows])), skipped)
 
 
 def _labelled(records: pa.RecordBatch, start: int) -> pa.RecordBatch:

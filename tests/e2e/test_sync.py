@@ -8,6 +8,7 @@ import pytest
 
 from connectors.base import Record
 from connectors.errors import ConfigError, CredentialsError, RetryableError
+from connectors.stacker.emulator_objects import Refused
 from pipelines.fence import target_of
 from pipelines.keys import key_values
 from pipelines.ledger import State
@@ -179,6 +180,19 @@ def test_one_bad_cell_makes_one_invalid_record_that_stays_pending_until_it_is_me
     mended = both.run(spec)
     assert (mended.status, mended.created, mended.invalid) == ("ok", 1, 0)
     assert both.ledger.failures("c2p") == []
+
+
+def test_a_mask_is_written_nowhere_and_what_only_resembles_one_is(both: World) -> None:
+    shown = ["******", "••••", "*********", "*****", "****** see below", "n"]
+    both.put_contacts(*(contact(n, name=name) for n, name in enumerate(shown)))
+    both.put_people({"email": "c0@example.com", "name": "the true one", "score": 0})
+    summary = both.run(both.spec())
+    assert (summary.status, summary.created, summary.updated, summary.invalid) == ("partial", 3, 0, 3)
+    assert both.person("c0@example.com")["name"] == "the true one"
+    assert {str(person["name"]) for person in both.people()} == {"the true one", *shown[3:]}
+    assert {(one.field, "a mask is never written" in one.reason) for one in both.ledger.failures("c2p")} == {("name", True)}
+    both.edit_contact("c0@example.com", name="shown again")
+    assert both.run(both.spec()).updated == 1
 
 
 def test_an_invalid_record_of_an_increment_is_tried_again_in_the_next(both: World) -> None:
@@ -439,6 +453,29 @@ def test_a_sink_that_goes_out_of_reach_in_the_middle_leaves_the_rest_pending(bot
     both.robostack.set_switch("fault", "none")
     assert both.run(spec).created == 30
     assert both.ledger.failures("c2p") == []
+
+
+def test_a_read_whose_repeats_are_used_up_ends_where_it_is_and_the_next_run_goes_on_from_there(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in range(400)))
+    both.configure("here", page_size=10)
+    both.run(both.spec())
+    searches = both.stacker.searches
+
+    def trouble(number: int) -> None:
+        both.clock.advance(7)  # a slow platform: what was read is kept every minute
+        if (number - searches) % 2 and number - searches > 3:
+            raise Refused(503, "it is in trouble")
+
+    both.stacker.before_search = trouble
+    with pytest.raises(RetryableError, match="run again later"):
+        both.run(both.spec())
+    tried = both.stacker.searches - searches
+    assert tried < 60  # repeats are a tenth of the requests, after the first twenty
+    both.stacker.before_search = None
+    searches = both.stacker.searches
+    summary = both.run(both.spec())
+    assert (summary.status, summary.unchanged, len(both.people())) == ("ok", 400, 400)
+    assert both.stacker.searches - searches < 41 - 10  # the pages that were kept are not read again
 
 
 def test_a_key_changed_at_the_source_is_recognised_in_an_increment_too(both: World) -> None:
