@@ -15,7 +15,7 @@ _VARYING = (
     (r"\b\d+\.\d s\b", "N s"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "TIME"),
     (r"(?<= )(?:now|\d+ (?:s|min))(?= |$)", "AGO"),
-    (r"(?<=run )[0-9a-f]{8}\b|(?<=undo )[0-9a-f]{8}\b", "RUN"),
+    (r"(?:(?<=run )|(?<=undo )|(?<=plan )|(?<=verify ))[0-9a-f]{8}\b", "RUN"),
     (r"\b[0-9a-f]{12}\b", "DIGEST"),
 )
 
