@@ -17,6 +17,7 @@ RESOURCE_IDS = ("resource_id", "id")
 _LISTS = ("data", "items", "results", "records", "connections", "resources", "children")
 _TOTALS = {"total", "totalcount", "totalitems", "totalrecords", "totalresults"}
 _TOKENS = ("nextcursor", "nextpagetoken", "nextpage", "nexttoken", "next", "cursor", "pagetoken")
+_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "istruncated")
 _ORGANIZATIONS = ("org_id", "organization_id", "orgId", "organizationId")
 
 
@@ -46,6 +47,9 @@ def listed(value: JsonValue, at: str | None, what: str) -> Listed:
     if not path or not isinstance(found, list):
         words = error_words(value) or "it holds no one list of them"
         raise ContractError(f"the answer about {what} is not understood ({words}); if the list is in it, name its place in the settings")
+    for name, inner in list(around.items()):  # {"pagination": {"next": …}} tells as much as {"next": …}
+        if isinstance(inner, dict):
+            around = {**inner, **around, **{f"{name}.{key}": one for key, one in inner.items()}}
     totals = [one for name, one in around.items() if _plain(name) in _TOTALS and type(one) is int]
     return Listed(_objects(found, what), f"a list at {'.'.join(path)}", totals[0] if len(totals) == 1 else None, around)
 
@@ -77,6 +81,11 @@ def next_token(page: Listed, asked: str | None, at: str | None) -> tuple[str | N
                 continue  # the token of this very page
             return (str(token) if token not in (None, "", False) else None), True
     return None, False
+
+
+def says_more(page: Listed) -> bool:
+    """Whether an answer says in so many words that this was not the last page."""
+    return any(value is True for name, value in page.around.items() if _plain(name) in _MORE)
 
 
 def is_uuid(value: JsonValue) -> bool:

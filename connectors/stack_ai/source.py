@@ -10,7 +10,7 @@ from connectors.base import Completeness, Finding, JsonValue, Page, Read, ReadRe
 from connectors.canonical_json import canonical
 from connectors.errors import ConfigError, ContractError, RefusedError
 from connectors.settings import Ports
-from connectors.stack_ai.answers import RESOURCE_IDS, id_in, listed, next_token
+from connectors.stack_ai.answers import RESOURCE_IDS, id_in, listed, next_token, says_more
 from connectors.stack_ai.checks import findings
 from connectors.stack_ai.children import Behind, connection_id
 from connectors.stack_ai.client import StackAiClient
@@ -155,6 +155,8 @@ class StackAiSource:
         doubt = ""
         if not paged and not self._tells_tokens and (len(items) >= size or len(items) == _DEFAULT_PAGE):
             doubt = f"a page of {len(items):,} resources tells no next page token, and may not be the last; set next_token_at"
+        if following is None and says_more(page):
+            doubt = "an answer says that more resources follow, and tells no next page token that is known; set next_token_at"
         return Level(items, following, doubt)
 
     def _rbac(self, request: ReadRequest) -> Pages:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.base import Read, Record
 from connectors.errors import ConfigError, ContractError
 from connectors.settings import Secret
-from connectors.stack_ai.answers import Listed, listed, made_in, next_token
+from connectors.stack_ai.answers import Listed, listed, made_in, next_token, says_more
 from connectors.stack_ai.grants import Subject, grant_id, grants_in, subject_of
 from connectors.stack_ai.listing import Listing
 from connectors.stack_ai.masks import masked_at, provider_data, refuse_masks
@@ -177,6 +177,23 @@ def test_the_one_list_of_an_answer_is_found(value: Any, shape: str) -> None:
 )
 def test_the_next_page_token_is_told_apart_from_this_pages_own(around: dict[str, Any], asked: str | None, expected: Any) -> None:
     assert next_token(Listed([], around=around), asked, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("around", "token", "more"),
+    [
+        ({"pagination": {"next": "t", "has_more": True, "total": 9}}, "t", True),
+        ({"page_info": {"hasNextPage": True, "endCursor": "t"}}, None, True),
+        ({"meta": {"next_cursor": None}, "hasMore": False}, None, False),
+        ({"next_cursor": "t", "meta": {"next_cursor": "other"}}, "t", False),
+    ],
+)
+def test_what_stands_in_an_object_beside_the_list_is_told_as_well(around: Record, token: str | None, more: bool) -> None:
+    page = listed({"results": [{"id": "a"}], **around}, None, "resources")
+    assert (next_token(page, None, None)[0], says_more(page)) == (token, more)
+    assert page.total == (9 if "pagination" in around else None)
+    if "page_info" in around:
+        assert next_token(page, None, "page_info.endCursor") == ("t", True)
 
 
 @pytest.mark.parametrize(
