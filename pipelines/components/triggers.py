@@ -80,7 +80,7 @@ def _follow(
 ) -> Iterator[dg.RunRequest]:
     """The runs that are due, and in `seen` how far each was looked at. What ran before the first look is no news."""
     for spec in followers:
-        marks = {f"{spec.name} after {leader}": (leader, latest[leader]) for leader in spec.after if leader in latest}
+        marks = {f"{spec.name} after {leader}": (leader, latest.get(leader, 0)) for leader in spec.after}
         fresh = {mark: place for mark, place in marks.items() if seen.get(mark, place[1]) < place[1]}
         if any(_wrote(instance, leader, seen[mark]) for mark, (leader, _) in fresh.items()):
             if _busy(instance, spec.name):
@@ -90,7 +90,7 @@ def _follow(
 
 
 def _latest(instance: dg.DagsterInstance, syncs: Sequence[str]) -> dict[str, int]:
-    """The number of the last event that says that a sync was applied, for those that ever were."""
+    """The number of the last event that says that a sync was applied (they count from 1), for those that ever were."""
     records = instance.get_asset_records([applied_key(sync) for sync in syncs])
     found = {record.asset_entry.asset_key.path[0]: record.asset_entry.last_materialization_record for record in records}
     return {sync: last.storage_id for sync, last in found.items() if last is not None}

@@ -79,6 +79,13 @@ def test_a_sync_follows_another_that_wrote_something_and_only_once(chained: Proj
     assert look(chained, instance, cursor)[0] == {}
 
 
+def test_the_first_run_of_a_sync_is_news_to_those_that_follow_it(chained: Project, instance: dg.DagsterInstance) -> None:
+    asked, cursor = look(chained, instance)
+    assert asked == {}
+    applied(instance, "first", created=5)
+    assert set(look(chained, instance, cursor)[0]) == {"second", "third"}
+
+
 def test_a_sync_that_still_runs_follows_later_and_holds_no_other(chained: Project, instance: dg.DagsterInstance) -> None:
     _, cursor = look(chained, instance)
     applied(instance, "first", created=0)
