@@ -75,12 +75,14 @@ def due_in(staging: Staging, spec: SyncSpec, window: Window, raw: Batch) -> list
     """What a run over a window must map, oldest first.
 
     Of a window that was read: that, and every live read that ended after it began, so that a version which is newer than the
-    window's, and which a live run may have written already, is never taken back. Else (`raw` is a live read): all that is staged.
+    window's, and which a live run may have written already, is never taken back; a whole read that began after it takes its place,
+    so that what was gone by then is not made again. Else (`raw` is a live read): all that is staged.
     """
     live, windows = finished(staging, raw_dataset(spec)), finished(staging, window_dataset(spec))
     if raw.dataset == window_dataset(spec):
         later = [batch for batch in live if batch.note["finished_at"] >= raw.note["started_at"]]
-        return [Due(raw, within=window), *(Due(batch, within=window) for batch in later)]
+        newest = max((number for number, batch in enumerate(later) if _replaces(batch, raw)), default=None)
+        return [Due(batch, within=window) for batch in ([raw, *later] if newest is None else later[newest:])]
     base = max((number for number, batch in enumerate(live) if is_full(batch)), default=None)
     if base is None:
         raise ConfigError(f"staging holds no whole read of {spec.source} to replay; leave out --from-staging, or run the sync once")
@@ -102,6 +104,12 @@ def untimed_count(staging: Staging, batch: Batch, window: Window) -> int:
     if window.field not in batch.schema.names:
         return batch.count
     return sum(window.untimed_count(part) for part in staging.scan(batch, [window.field]))
+
+
+def _replaces(batch: Batch, window: Batch) -> bool:
+    """Whether the batch says all that the window's says, and later: a complete read that began after that one had ended."""
+    whole = is_full(batch) and completeness(batch).complete
+    return bool(whole and batch.note["started_at"] >= window.note["finished_at"])
 
 
 def _covers(batch: Batch, window: Window) -> bool:

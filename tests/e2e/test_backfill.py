@@ -92,6 +92,18 @@ def test_what_a_live_run_saw_meanwhile_is_not_taken_back(both: World) -> None:
     assert (applied.read, applied.unchanged, both.person("c15@example.com")["name"]) == (9, 9, "newest")
 
 
+def test_what_a_live_run_saw_gone_meanwhile_is_not_made_again(both: World) -> None:
+    spec = both.spec(mode="mirror")
+    both.run(spec)
+    window = SyncRun(both.core, spec, "b1", window=days(2), backfill="b")
+    window.extract()
+    both.clock.advance(60)
+    both.remove_contact("c15@example.com")
+    assert both.run(spec).deleted == 1
+    applied = window.apply(window.plan())
+    assert (applied.read, applied.created, applied.unchanged, len(both.people())) == (9, 0, 9, 39)
+
+
 def test_a_mirror_deletes_nothing_by_a_window_and_says_so(both: World) -> None:
     spec = both.spec(mode="mirror")
     both.run(spec)
