@@ -42,8 +42,9 @@ class Ledger:
         self._prepare()
 
     def _prepare(self) -> None:
-        tables.metadata.create_all(self._engine)
+        self._engine.connect().close()  # an address where nothing answers is a matter of configuration
         with self._begin() as connection:
+            tables.make(connection)
             connection.execute(
                 self._insert(tables.meta)
                 .values(name="schema_version", value=str(tables.SCHEMA_VERSION))

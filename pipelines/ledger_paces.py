@@ -90,15 +90,16 @@ _mutex = threading.Lock()
 
 
 def _engine(url: str) -> "Engine":
-    """One small pool of connections for each database and process, its table made."""
+    """One small pool of connections for each database and process, the ledger's tables made."""
     import sqlalchemy as sa
 
-    from pipelines.ledger_tables import paces
+    from pipelines.ledger_tables import make
 
     with _mutex:
         if url not in _engines:
             spelt = url.replace("postgresql://", "postgresql+psycopg2://", 1)
             made = sa.create_engine(spelt, pool_pre_ping=True, pool_size=2, max_overflow=8, connect_args={"connect_timeout": 10})
-            paces.create(made, checkfirst=True)
+            with made.begin() as connection:
+                make(connection)
             _engines[url] = made
         return _engines[url]

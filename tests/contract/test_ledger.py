@@ -1,6 +1,7 @@
 """The laws of the ledger, over SQLite and over a real Postgres."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,12 @@ def test_a_run_keeps_the_facts_of_its_steps(ledger: Ledger) -> None:
     assert (run.status, run.summary) == ("ok", {"raw": "b1", "created": 3})
     assert [found.run_id for found in ledger.runs("s")] == ["r1"]
     assert ledger.run("nobody") is None
+
+
+def test_processes_that_open_a_new_ledger_at_the_same_moment_all_get_it(url: str) -> None:
+    with ThreadPoolExecutor(6) as opening:
+        for opened in list(opening.map(lambda _: open_ledger(url, CLOCK), range(6))):
+            opened.close()
 
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str) -> None:
