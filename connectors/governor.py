@@ -23,6 +23,7 @@ __all__ = ["Breaker", "Bucket", "Governor", "Rate", "breaker_for", "governor_for
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _REMEMBERED = 256  # governors kept for connections that closed: their pauses must outlive them
 _REPEAT_SHARE, _REPEATS_SAVED = 0.1, 20.0  # repeats are at most a tenth of the requests, after the first twenty
+_ALONE_S = 60.0  # without the cell, before it is tried again: a database may be back by then
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -44,7 +45,7 @@ def parse_rate(text: str | None, burst: int | None) -> Rate | None:
 class Governor:
     """Lets requests of all threads through at the pace of one bucket, and few of them a second time.
 
-    With a `cell` the bucket's numbers live there. Where it cannot be used, this process goes on with its own.
+    With a `cell` the bucket's numbers live there. Where it cannot be used, this process goes on with its own for a while.
     """
 
     def __init__(self, clock: Clock, cell: Cell | None = None) -> None:
@@ -53,6 +54,7 @@ class Governor:
         self._lock = Lock()
         self._turn = Lock()  # one thread at a time waits for the bucket, the others for their turn
         self._repeats = _REPEATS_SAVED
+        self._alone_until_s = -math.inf
         self._taken = 0  # not yet told to the bucket: with the next token is early enough
 
     def limit(self, rate: Rate | None) -> None:
@@ -120,16 +122,17 @@ class Governor:
             return encode(self._bucket.pace, now_s, wall_s), result
 
         with self._lock:
-            if self._cell is not None:
+            if self._cell is not None and self._clock.monotonic() >= self._alone_until_s:
                 try:
                     return self._cell.change(shared)
                 except OSError as error:
                     _log.warning(
-                        "the pace shared by this host's processes cannot be kept in %s (%s); this process goes on with its own",
+                        "the pace shared with other processes cannot be kept in %s (%s); this one goes on with its own for %.0f s",
                         self._cell.where,
                         error.strerror or error,
+                        _ALONE_S,
                     )
-                    self._cell = None
+                    self._alone_until_s = self._clock.monotonic() + _ALONE_S
             return told(self._clock.monotonic())
 
 

@@ -118,7 +118,7 @@ def test_a_holder_that_stands_still_is_not_waited_for_for_ever(tmp_path: Path, c
         holder.kill()
         holder.communicate()
     assert [record.message.partition(" (")[0] for record in caplog.records] == [
-        f"the pace shared by this host's processes cannot be kept in {tmp_path / 'account.pace'}"
+        f"the pace shared with other processes cannot be kept in {tmp_path / 'account.pace'}"
     ]
 
 
@@ -129,6 +129,18 @@ def test_where_no_file_can_be_kept_a_process_paces_itself(tmp_path: Path, caplog
     sent = [governor.wait(300) for _ in range(5)]
     assert [later - earlier for earlier, later in pairwise(sent)] == pytest.approx([0.25] * 4, abs=1e-5)
     assert "goes on with its own" in caplog.text
+
+
+def test_a_pace_that_could_not_be_kept_for_a_while_is_shared_again_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "paces").touch()
+    clock = FakeClock()
+    governor = governor_at(tmp_path / "paces", clock)
+    governor.limit(Rate(4.0, 1))
+    governor.wait(300)
+    (tmp_path / "paces").unlink()
+    clock.advance(61)
+    governor.wait(300)
+    assert (tmp_path / "paces" / "account.pace").stat().st_size > 0
 
 
 def test_a_forked_child_and_its_parent_do_not_hold_the_lock_together(tmp_path: Path) -> None:
