@@ -74,23 +74,21 @@ class Shards:
         with self.ledger.transaction() as connection:
             return [Split(*row) for row in connection.execute(query)]
 
+    def free(self, run_id: str, now: datetime) -> list[tuple[int, int]]:
+        """The parts that a worker could take now, and how often each was taken before: fresh ones first. What must wait is not free."""
+        unwritten = sa.select(sa.func.min(_stage)).where(_columns.run_id == run_id, _columns.state == "open")
+        query = sa.select(_columns.shard, _columns.claims).where(*_free(run_id, now), _stage == unwritten.scalar_subquery())
+        with self.ledger.transaction() as connection:
+            return [(shard, claims) for shard, claims in connection.execute(query.order_by(_columns.claims, _columns.shard))]
+
     def claim(self, run_id: str, holder: str, now: datetime, until: datetime) -> Claim | None:
         """Take a shard that is free, or whose holder did not renew it in time; None where there is none now."""
-        free = (_columns.run_id == run_id, _columns.state == "open", sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat()))
-        unwritten = sa.select(sa.func.min(_stage)).where(_columns.run_id == run_id, _columns.state == "open")
-        with self.ledger.transaction() as connection:
-            found = list(
-                connection.execute(
-                    sa.select(_columns.shard, _columns.claims, _stage).where(*free).order_by(_columns.claims, _columns.shard)
-                )
-            )
-            stage = connection.execute(unwritten).scalar()
-            for shard, claims, its_stage in found:
-                if its_stage != stage:
-                    continue
-                take = sa.update(tables.shards).where(*free, _columns.shard == shard, _columns.claims == claims)
-                if connection.execute(take.values(holder=holder, until=until.isoformat(), claims=claims + 1)).rowcount == 1:
-                    return Claim(run_id, shard, holder, again=claims > 0)
+        for shard, claims in self.free(run_id, now):
+            take = sa.update(tables.shards).where(*_free(run_id, now), _columns.shard == shard, _columns.claims == claims)
+            with self.ledger.transaction() as connection:
+                taken = connection.execute(take.values(holder=holder, until=until.isoformat(), claims=claims + 1)).rowcount == 1
+            if taken:
+                return Claim(run_id, shard, holder, again=claims > 0)
         return None
 
     def renew(self, claim: Claim, until: datetime) -> bool:
@@ -111,13 +109,6 @@ class Shards:
     def open_count(self, run_id: str) -> int:
         """Parts of a run that nobody finished, its closing among them; 0: the run is closed."""
         query = sa.select(sa.func.count()).where(_columns.run_id == run_id, _columns.state == "open")
-        with self.ledger.transaction() as connection:
-            return int(connection.execute(query).scalar_one())
-
-    def free_count(self, run_id: str, now: datetime) -> int:
-        """Shards of a run that a worker could claim now."""
-        free = sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat())
-        query = sa.select(sa.func.count()).where(_columns.run_id == run_id, _stage == 0, _columns.state == "open", free)
         with self.ledger.transaction() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -151,6 +142,10 @@ def lost(claim: Claim) -> LostShard:
     """What to say where another worker has taken a shard."""
     part = "the closing" if claim.shard == CLOSING else f"shard {claim.shard}"
     return LostShard(f"another worker took over {part} of run {claim.run_id[:8]} while this one stood still; nothing is lost")
+
+
+def _free(run_id: str, now: datetime) -> tuple["sa.ColumnElement[bool]", ...]:
+    return _columns.run_id == run_id, _columns.state == "open", sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat())
 
 
 def _held(claim: Claim) -> sa.Update:

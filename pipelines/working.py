@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.engine import Progress, silent, spec_hash
+from pipelines.fence import target_of
 from pipelines.ledger_shards import Shards
 from pipelines.run import SyncRun
 
@@ -25,7 +26,7 @@ class Worked:
 def work_once(project: "Runtime", sync: str | None, *, tell: Callable[[str], None], progress: Progress = silent) -> Worked:
     """Write free shards of every run under way (of one sync, or of all this project knows) until there is none.
 
-    `tell` gets a sentence for each run that is left to others, because it was planned from another version of its sync.
+    `tell` gets a sentence for each run that is left to others: it was planned from another version of its sync, or writes elsewhere.
     """
     runs = records = 0
     for split in Shards(project.ledger).under_way(sync):
@@ -34,6 +35,10 @@ def work_once(project: "Runtime", sync: str | None, *, tell: Callable[[str], Non
         spec, run = project.syncs.files[split.sync].spec, project.ledger.run(split.run_id)
         if run is None or run.spec_hash != spec_hash(spec):
             tell(f"run {split.run_id[:8]} of {split.sync} was planned from another version of its file; it is left to others")
+            continue
+        if split.target != target_of(project.engine(), spec):
+            where = f"another account than {spec.target_connection} is here"
+            tell(f"run {split.run_id[:8]} of {split.sync} writes to {where}; it is left to others")
             continue
         done = SyncRun(project.engine(), spec, split.run_id, progress).work_on(split)
         runs, records = runs + bool(done), records + done

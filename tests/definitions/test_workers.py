@@ -1,0 +1,62 @@
+"""Which workers Dagster starts for a run whose writes are split, and what a worker leaves to others."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import _check as check
+
+from pipelines.components.project import project_defs
+from pipelines.components.working import SENSOR
+from pipelines.engine import spec_hash
+from pipelines.fence import target_of
+from pipelines.ledger_shards import Shards, Split
+from pipelines.runtime import Runtime
+from pipelines.working import Worked, work_once
+from tests.definitions.projects import new_project
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
+
+SHARDS = {"from": "stacker_demo.contacts", "to": "robostack_demo.people", "match": ["email"], "writes": {"shards": 3}}
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, postgres_url: str) -> Iterator[Runtime]:  # noqa: F811
+    made = new_project(tmp_path, shipped=False, CROSSDOCK_LEDGER=postgres_url)
+    made.write("big", SHARDS)
+    with made.runtime() as opened:
+        yield opened
+
+
+def offered(runtime: Runtime, target: str) -> Shards:
+    """The shards of a run under way that writes to this target."""
+    spec, shards = runtime.syncs.files["big"].spec, Shards(runtime.ledger)
+    runtime.ledger.begin_run("r1", "big", spec_hash(spec))
+    assert runtime.ledger.claim(target, 0, "w", runtime.clock.now() + timedelta(hours=1), dead=False)
+    shards.open(Split("r1", "big", target, 1, "w", 3))
+    return shards
+
+
+def test_a_worker_is_started_for_each_free_shard_and_another_where_one_died(runtime: Runtime) -> None:
+    shards, now = offered(runtime, target_of(runtime.engine(), runtime.syncs.files["big"].spec)), runtime.clock.now()
+
+    def asked() -> set[str]:
+        """The keys of the runs that the sensor asks for; Dagster starts one run for each key, ever."""
+        defs = project_defs(runtime)
+        with dg.DagsterInstance.ephemeral() as instance:
+            found = defs.resolve_sensor_def(SENSOR).evaluate_tick(dg.build_sensor_context(instance, definitions=defs))
+        return {check.not_none(one.run_key) for one in check.not_none(found.run_requests)}
+
+    first = asked()
+    assert (len(first), asked()) == (3, first)
+    assert shards.claim("r1", "lives", now, now + timedelta(hours=1))
+    assert shards.claim("r1", "died", now, now - timedelta(seconds=1))
+    assert (len(asked()), len(asked() - first)) == (2, 1)
+
+
+def test_a_worker_whose_connection_is_another_account_leaves_the_run_to_others(runtime: Runtime) -> None:
+    offered(runtime, "https://elsewhere.example people")
+    told: list[str] = []
+    assert work_once(runtime, "big", tell=told.append) == Worked(0, 0)
+    assert told == ["run r1 of big writes to another account than robostack_demo is here; it is left to others"]
