@@ -66,13 +66,17 @@ class Listener:
         return f"http://{HOST}:{self._server.server_address[1]}/"
 
     def code(self, state: str | None, clock: Clock, patience_s: float) -> Secret:
-        """The code, once the browser comes. What comes with another state is left aside. Raises UnreachableError after `patience_s`."""
+        """The code, once the browser comes. What comes without the state is left aside: any page may send a browser here.
+
+        Raises UnreachableError after `patience_s`.
+        """
         until_s = clock.monotonic() + patience_s
         while (left_s := until_s - clock.monotonic()) > 0:
             self._server.timeout = min(left_s, 1.0)
             self._server.handle_request()
             while self._came:
-                if (state_of(came := self._came.pop(0)) or state) == state:
+                came = self._came.pop(0)
+                if state is None or state_of(came) == state:
                     return code_in(came, state)
         raise UnreachableError(f"no browser came to {self.address} within {patience_s:.0f} s; begin again, or paste the code with --code -")
 

@@ -98,6 +98,7 @@ def test_a_browser_that_comes_back_brings_the_code(ai: Ai, free_port: int) -> No
     back = f"http://127.0.0.1:{free_port}/"
     assert httpx.get(back + "favicon.ico").status_code == 404
     httpx.get(back, params={"code": "another-code", "state": "of-another-attempt"})
+    httpx.get(back, params={"code": "a-code-of-any-page"})
     answered = httpx.get(back, params={"code": "canary-code-1", "state": state})
     out, err = process.communicate(timeout=30)
     ai.silent(Ended(process.returncode, shown + out, err))
