@@ -86,7 +86,8 @@ def test_every_resource_of_any_graph_is_met_once_even_where_folders_hold_each_ot
         """Integers are links to a name that may be anywhere, lists are folders."""
         for number, child in enumerate(node if isinstance(node, list) else []):
             key = f"{name or ''}{number}" if isinstance(child, list) else str(child)
-            below.setdefault(name, []).append(key)
+            if key not in below.setdefault(name, []):  # one folder lists a thing once; twice is a row that moved between pages
+                below[name].append(key)
             enter(key, child)
 
     enter(None, tree)
