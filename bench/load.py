@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,14 +30,17 @@ def main() -> None:
     for count in options.syncs:
         with tempfile.TemporaryDirectory() as folder:
             _write(Path(folder), count)
-            environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+            environ = {**os.environ, "PYTHONPATH": folder}
             done = subprocess.run([sys.executable, "-m", "bench.load", "--here"], cwd=folder, env=environ, capture_output=True, text=True)
             print(f"{count:5} syncs  {done.stdout.strip() or done.stderr[-2000:]}")
 
 
 def _write(folder: Path, count: int) -> None:
-    """Syncs over fifty streams, a tenth of them with windows, all with schedules."""
-    (folder / "connections.yaml").write_text((ROOT / "connections.yaml").read_text())
+    """A copy of this project with syncs over fifty streams, a tenth of them with windows, all with schedules."""
+    for name in ("connections.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("bench", "connectors", "pipelines"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "defs.yaml"))
     for number in range(count):
         attributes = {
             "from": f"stacker_demo.objects_{number % 50}",
