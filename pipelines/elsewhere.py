@@ -7,13 +7,13 @@ Such a record does not show under its key, and is not made a second time all the
 from collections.abc import Set
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from connectors import jsontext
 from connectors.base import Stream
 from pipelines.absence import can_look_up, look_up
 from pipelines.engine import Engine, Progress, silent
-from pipelines.fingerprint import Index
 from pipelines.keys import plain_id
 from pipelines.observe import Observation, ids_at, key_hashes
 from pipelines.spec import SyncSpec
@@ -23,13 +23,13 @@ _CHUNK = 20_000
 
 
 def places_of_ids(
-    staging: Staging, stream: Stream, observed: Observation, ids: Set[str], *, apart_from: Index | None = None
+    staging: Staging, stream: Stream, observed: Observation, ids: Set[str], *, apart_from: npt.NDArray[np.int64] | None = None
 ) -> dict[str, int]:
-    """Where the observation has records with these ids (JSON text): plain id → position. `apart_from`: not those with keys that it has."""
+    """Where the observation has records with these ids (JSON text): plain id → position. `apart_from`: not those with these key hashes."""
     wanted = {plain_id(one) for one in ids}
     free = observed.index.position if wanted else np.empty(0, np.int64)
     if wanted and apart_from is not None:
-        free = free[~np.isin(key_hashes(observed.index), key_hashes(apart_from))]
+        free = free[~np.isin(key_hashes(observed.index), apart_from)]
     free = np.sort(free)
     found: dict[str, int] = {}
     for start in range(0, len(free), _CHUNK):

@@ -32,7 +32,7 @@ SAMPLED = ("op", "source_id", "key", "sink_id", "before", "after")  # of a row, 
 SAMPLES = 20  # of each op
 HELD = "an earlier create of it has no known outcome; look there, then retry or dismiss it"
 UNSEEN = (
-    "an earlier run made it, and no read has shown it since; wait, set T_lag_s if that is usual, or look there, then retry or dismiss it"
+    "an earlier run made it, and no read has shown it since; wait, set T_lag_s if that is usual, or look there, and retry it if it is not"
 )
 STRAYS = 5_000  # records gone from both sides, or under another key, that are looked for by id
 
@@ -106,9 +106,13 @@ class PlanRows:
                     strays[plain_id(match.sink_id)] = by_source[match.source_id]
                     if match.repeats == NEVER_SHOWN:
                         self.never_shown.add(by_source[match.source_id])
-        standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self.desired.index)
+        standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self._taken_hashes())
         taken = set(moved.values())
         return {**{strays[one]: place for one, place in standing.items() if place not in taken}, **moved}
+
+    def _taken_hashes(self) -> Positions:
+        """The key hashes of all records that are desired or matched: what has one of them is that record, whatever its id was before."""
+        return np.union1d(self.owned, key_hashes(self.desired.index))
 
     def _any_vanished(self) -> bool:
         """Whether some record that this sync matched before does not show under its key."""
@@ -219,8 +223,10 @@ class PlanRows:
         """Records of ours without a source that the sink shows under another match key: whether to delete them a person decides."""
         known = np.union1d(key_hashes(self.existing.index), key_hashes(self.desired.index))
         lost = np.setdiff1d(self.owned, known)[:STRAYS].tolist()
-        ids = {match.sink_id for match in self.engine.ledger.matches_of_hashes(self.spec.name, lost)} if lost else set()
-        places = set(places_of_ids(self.engine.staging, self.stream, self.existing, ids, apart_from=self.desired.index).values())
+        if not lost:
+            return
+        ids = {match.sink_id for match in self.engine.ledger.matches_of_hashes(self.spec.name, lost)}
+        places = set(places_of_ids(self.engine.staging, self.stream, self.existing, ids, apart_from=self._taken_hashes()).values())
         if count := len(places - moved):
             why = "left alone; delete them there, and map the key the way the sink keeps it"
             self.warnings.append(

@@ -60,6 +60,18 @@ def test_a_record_whose_key_others_changed_in_the_sink_is_set_right_and_not_made
     assert w.person("p3@x.com")["name"] in ("Ann", "Bob")
 
 
+def test_an_id_that_the_sink_gave_anew_to_another_record_of_ours_is_not_taken_for_the_old_one(w: World) -> None:
+    w.run(w.spec(read=INCREMENTAL))
+    people = [w.person(f"p{n}@x.com") for n in range(40)]
+    w.put_people(*({**people[n], "id": people[n + 20]["id"]} for n in range(20)))  # as a restored backup may
+    w.robostack.resources["people"].made = 40
+    for n in range(20, 40):
+        w.edit_contact(f"p{n}@x.com", name="Bob", updated_at=f"2026-01-09T00:00:{n}Z")
+    again = w.run(w.spec(read={**INCREMENTAL, "lag": "0s"}))
+    assert (again.status, again.created, again.updated) == ("ok", 20, 0)
+    assert {str(person["email"]) for person in w.people()} == {f"p{n}@x.com" for n in range(40)}
+
+
 @pytest.mark.parametrize("lag_s", [2, 600])
 def test_what_a_sink_shows_late_is_waited_for_a_little_and_never_made_again(w: World, lag_s: int) -> None:
     store = Store(seed=2, servers=0, lambdas=0)
