@@ -14,6 +14,8 @@ from tests.simulation.schedule import play, simulating
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 where everything held, 1 where something did not."""
     given = _parser().parse_args(arguments)
+    if given.ablations:
+        return _ablations()
     if given.schedules:
         return _many(given.first, given.schedules, given.jobs, given.ablate)
     with simulating() as ledgers, without(given.ablate) if given.ablate else nullcontext():
@@ -34,11 +36,23 @@ def _many(first: int, count: int, jobs: int, ablated: str | None) -> int:
     return 1 if tally.failed else 0
 
 
+def _ablations() -> int:
+    missed = 0
+    for name, ablation in ABLATIONS.items():
+        with simulating() as ledgers, without(name):
+            caught = next((verdict for seed in range(1000) if (verdict := play(seed, ledgers)).violation is not None), None)
+        missed += caught is None
+        found = "NOT CAUGHT in 1,000" if caught is None else f"caught after {caught.scenario.seed + 1:>4}: {caught.violation}"
+        print(f"{name:40} {ablation.says}\n    {found}", flush=True)
+    return 1 if missed else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.simulation", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seed", type=int, metavar="N", help="replay this schedule")
     what.add_argument("--schedules", type=int, metavar="N", help="play so many")
+    what.add_argument("--ablations", action="store_true", help="take out one guard after the other: how many schedules until it shows")
     parser.add_argument("--trace", action="store_true", help="with --seed: show every request, fault and crash")
     parser.add_argument("--from", dest="first", type=int, default=0, metavar="SEED", help="with --schedules: the first seed (0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="with --schedules: so many processes (1)")

@@ -63,6 +63,7 @@ class Checker:
         self.asked: dict[tuple[str, int, int], int] = {}  # sends of one intent that may have taken effect
         self.doubtful: set[Key] = set()  # keys of creates whose answer did not come or did not tell
         self.matched_then: dict[tuple[Any, str], Any] = {}  # what we last knew we had written: (id, field) → value
+        self.made_of: dict[Any, Any] = {}  # by source record: the sink record that we made of it last
         self.violation: str | None = None
         self.run_of: dict[int, RunView] = {}  # by the number of the request
         self._ever: set[Key | None] = set()  # keys that the source ever showed
@@ -71,13 +72,13 @@ class Checker:
     def knowledge(self) -> tuple[Any, ...]:
         """What it has seen so far, to be given to the checker of another schedule that goes on from here."""
         sets = (self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever)
-        return (*map(set, sets), dict(self.writers), dict(self.asked), dict(self.matched_then))
+        return (*map(set, sets), dict(self.writers), dict(self.asked), dict(self.matched_then), dict(self.made_of))
 
     def take_over(self, knowledge: tuple[Any, ...]) -> None:
         """Go on from what another checker had seen."""
         sets = [set(one) for one in knowledge[:5]]
         self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever = sets
-        self.writers, self.asked, self.matched_then = (dict(one) for one in knowledge[5:])
+        self.writers, self.asked, self.matched_then, self.made_of = (dict(one) for one in knowledge[5:])
 
     def violated(self, what: str) -> Violation:
         """The violation to raise. The first one is kept, whatever becomes of it on its way up."""
@@ -180,9 +181,23 @@ class Checker:
             raise self.violated(f"I1 {key!r} was made although the sink had shown {known[0]} with this key")
         if self.scenario.spec.mode == "update":
             raise self.violated(f"a create of {key!r} in mode update")
+        sources = [source_id for source_id, held in run.source_rows.items() if key_of(held) == key]
+        if len(sources) == 1:
+            self._made_of(sources[0], event.id, run)
         self.ours.add(event.id)
         for name in FIELDS:
             self.writers[event.id, name] = ("us", event.at_s)
+
+    def _made_of(self, source_id: Any, sink_id: Any, run: RunView) -> None:
+        """A source record whose key moved is still one record, unless another one has its old key now."""
+        before = self.made_of.get(source_id)
+        self.made_of[source_id] = sink_id
+        held = self.sink.rows.get(before)
+        if held is None or before in self.touched_by_others:
+            return
+        keys = {key_of(row) for row in (*self.source.rows.values(), *run.source_rows.values())}
+        if held.get("email") not in keys:
+            raise self.violated(f"I1 {source_id} was made a second time, as {sink_id} beside {before}, when its key had moved")
 
     def _updated(self, run: RunView, event: Event) -> None:
         before, after = event.before or {}, event.after or {}

@@ -120,6 +120,18 @@ def _shrunk(trouble: Trouble) -> Answer:
     return status, JSON, json.dumps(told).encode()
 
 
+HIDDEN = "k4@"
+
+
+def _hidden(trouble: Trouble) -> Answer:
+    """A page without one certain record, its total as it was."""
+    status, _, body = trouble.true or (200, JSON, b"[]")
+    told, held = _listed(body)
+    if held:
+        held[:] = [row for row in held if not str(row.get("email")).strip().lower().startswith(HIDDEN)]
+    return status, JSON, json.dumps(told).encode()
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault("dns", EVERY, "unsent", breaks=httpx.ConnectError),
     Fault("connect timeout", EVERY, "unsent", breaks=httpx.ConnectTimeout),
@@ -159,11 +171,15 @@ FAULTS: tuple[Fault, ...] = (
     Fault("empty once", ("read",), "all", _emptied),
     Fault("60 % of a page", ("read",), "all", _shrunk),
     Fault("the page before again", ("read",), "all", weight=1),
+    Fault("one record hidden", ("read",), "all", _hidden, weight=0),
 )
-"""`cut` of a 204 is a 204. `the page before again` is answered by the wire, which knows what that page was."""
+"""`cut` of a 204 is a 204. `the page before again` is answered by the wire, which knows what that page was. `one record hidden` is never
+drawn: some scenarios have it."""
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
-QUIET_LIES = frozenset({"empty once", "60 % of a page", "the page before again"})  # nothing in the answer itself gives them away
+QUIET_LIES = frozenset(
+    {"empty once", "60 % of a page", "the page before again", "one record hidden"}
+)  # nothing in the answer itself gives them away
 
 
 def draw(rng: random.Random, kind: Kind, count: int, without: frozenset[str]) -> Fault:

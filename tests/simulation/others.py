@@ -26,10 +26,10 @@ def act(world: "World") -> None:
 
 
 def at_source(world: "World") -> None:
-    """Records are edited, made, removed, and now and then get another key."""
+    """Records are edited, made, removed, and now and then get another key, a twin or none; all of them may go."""
     rng, source = world.rng, world.source
     ids = list(source.rows)
-    way = rng.choices(("edit", "add", "remove", "move", "blank"), (5, 3, 2, 1, 0.3))[0]
+    way = rng.choices(("edit", "add", "remove", "move", "blank", "twin", "clear"), (5, 3, 2, 1, 0.3, 0.3, 0.3))[0]
     free = [n for n in range(KEYS) if email(n) not in {row.get("email") for row in source.rows.values()}]
     if way == "add" or not ids:
         if free:
@@ -41,6 +41,11 @@ def at_source(world: "World") -> None:
         source.edit(key, {"name": rng.choice(NAMES), "score": rng.randrange(2)})
     elif way == "remove":
         source.remove(key)
+    elif way == "clear":
+        for one in ids:
+            source.remove(one)
+    elif way == "twin":
+        source.add({**record(rng, 0), "email": f" {source.rows[key].get('email') or email(0)} ".upper()})
     elif way == "blank":
         source.edit(key, {"email": None})
     elif free:

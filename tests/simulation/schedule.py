@@ -108,6 +108,11 @@ def _play(world: World) -> None:
 _last_delivered: dict[int, tuple[Any, ...]] = {}  # of the base that the last schedule began from
 
 
+def forget() -> None:
+    """Let no later schedule go on from what an engine did that is another now."""
+    _last_delivered.clear()
+
+
 def _delivered(world: World) -> None:
     """The state after one run without trouble. Schedules of one base share it."""
     base = world.scenario.base
@@ -183,4 +188,4 @@ def _clean(world: World) -> None:
     raise world.checker.violated(f"I13 after {CLEAN_RUNS} runs without trouble there is still something to do")
 
 
-__all__ = ["Verdict", "play", "simulating"]
+__all__ = ["Verdict", "forget", "play", "simulating"]

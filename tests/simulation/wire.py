@@ -71,7 +71,9 @@ class Wire(httpx.BaseTransport):
             return CLEAN
         scenario, rng = world.scenario, world.rng
         found = CLEAN
-        if self._storm:
+        if scenario.hides and self._side == "left" and kind == "read":
+            found = faults.BY_NAME["one record hidden"]
+        elif self._storm:
             self._storm -= 1
             found = faults.BY_NAME["503"]
         elif self._first is not None and self._first[0] == kind:
