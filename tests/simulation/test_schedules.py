@@ -1,4 +1,4 @@
-"""Schedules of trouble by the hundred through the real engine: nothing lost, nothing doubled, nothing clobbered, nothing deleted too much."""
+"""Hundreds of schedules of trouble through the real engine: nothing lost, nothing doubled, nothing clobbered, nothing deleted too much."""
 
 import os
 import subprocess
