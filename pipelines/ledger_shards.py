@@ -106,12 +106,6 @@ class Shards:
         with self.ledger.transaction() as connection:
             return connection.execute(_held(claim).values(state="written", holder=None, until=None, stopped=stopped)).rowcount == 1
 
-    def open_count(self, run_id: str) -> int:
-        """Parts of a run that nobody finished, its closing among them; 0: the run is closed."""
-        query = sa.select(sa.func.count()).where(_columns.run_id == run_id, _columns.state == "open")
-        with self.ledger.transaction() as connection:
-            return int(connection.execute(query).scalar_one())
-
     def stopped(self, run_id: str) -> str:
         """Why a worker could not send the rest of its shard; empty where none had to stop."""
         query = sa.select(_columns.stopped).where(_columns.run_id == run_id, _columns.stopped != "").order_by(_columns.shard).limit(1)

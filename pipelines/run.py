@@ -119,7 +119,7 @@ class SyncRun:
     def work_on(self, split: Split, *, wait: bool = False) -> int:
         """Write shards of this run beside its other workers, and close it where they are the last. Gives how many records.
 
-        With `wait` until the run is closed, else until no shard is free. Raises RetryableError where another run took over.
+        With `wait` until the run is closed or taken over, else until no shard is free. Raises RetryableError where another run took over.
         """
         record_count, plan = 0, self._plan()
         with closing(claims(self.engine, self.spec, split, wait=wait)) as parts:
@@ -141,7 +141,10 @@ class SyncRun:
         held = take(self.engine, self.spec, plan.epoch)
         close_killed(self.engine, self.spec, self.run_id)
         self.work_on(offer(self.engine, self.spec, self.run_id, held), wait=True)
-        summary = Summary.from_kept(self.spec.name, self.run_id, self._kept())
+        run = self.engine.ledger.run(self.run_id)
+        if run is None or run.status == "running":
+            raise RetryableError(f"another run took over {self._target}; run again")
+        summary = Summary.from_kept(self.spec.name, self.run_id, run.summary)
         if summary.status == "failed":
             raise RetryableError(summary.message or "; ".join(summary.warnings))
         return summary

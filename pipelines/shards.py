@@ -100,8 +100,8 @@ def check_shared(engine: Engine, spec: SyncSpec) -> None:
 def claims(engine: Engine, spec: SyncSpec, split: Split, *, wait: bool) -> Generator[Work]:
     """The parts of a run that this worker gets, one after the other, each held while the caller works on it.
 
-    Ends when nothing can be claimed; with `wait` only when the run is closed, by whichever worker. A part that its
-    worker did not finish is given back. Raises RetryableError where another run took the target over.
+    Ends when nothing can be claimed; with `wait` only when the run is closed, by whichever worker, or taken over. A part that
+    its worker did not finish is given back. Raises RetryableError where another run took the target over meanwhile.
     """
     shards, clock = Shards(engine.ledger), engine.clock
     holder = f"{socket.gethostname()}:{os.getpid()}:{engine.rng.token()[:12]}"
@@ -116,10 +116,8 @@ def claims(engine: Engine, spec: SyncSpec, split: Split, *, wait: bool) -> Gener
                 event("shard_claimed", holder=holder, again=claim.again)
                 yield Work(engine, spec, split, claim, held, HeldLedger(engine.ledger, claim))
             continue
-        if not wait or not shards.open_count(split.run_id):
+        if not wait or not any(one.run_id == split.run_id for one in shards.under_way(split.sync)):
             return
-        if not any(one.run_id == split.run_id for one in shards.under_way(split.sync)):
-            raise RetryableError(f"another run took over {split.target}; run again")
         clock.sleep(pause_s)
 
 

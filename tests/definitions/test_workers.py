@@ -12,8 +12,9 @@ from pipelines.components.project import project_defs
 from pipelines.components.working import SENSOR
 from pipelines.engine import spec_hash
 from pipelines.fence import target_of
-from pipelines.ledger_shards import Shards, Split
+from pipelines.ledger_shards import CLOSING, Shards, Split
 from pipelines.runtime import Runtime
+from pipelines.shards import claims
 from pipelines.working import Worked, work_once
 from tests.definitions.projects import new_project
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
@@ -53,6 +54,17 @@ def test_a_worker_is_started_for_each_free_shard_and_another_where_one_died(runt
     assert shards.claim("r1", "lives", now, now + timedelta(hours=1))
     assert shards.claim("r1", "died", now, now - timedelta(seconds=1))
     assert (len(asked()), len(asked() - first)) == (2, 1)
+
+
+def test_a_run_that_another_worker_closes_at_this_moment_is_over_and_not_taken_over(runtime: Runtime) -> None:
+    spec, target = runtime.syncs.files["big"].spec, target_of(runtime.engine(), runtime.syncs.files["big"].spec)
+    shards, later = offered(runtime, target), runtime.clock.now() + timedelta(hours=1)
+    while (claim := shards.claim("r1", "other", runtime.clock.now(), later)) and claim.shard != CLOSING:
+        assert shards.written(claim)
+    (split,) = shards.under_way()
+    runtime.ledger.finish_run("r1", "ok", {})
+    runtime.ledger.release(target, 1, "w")  # and the shards are forgotten next
+    assert list(claims(runtime.engine(), spec, split, wait=True)) == []
 
 
 def test_a_worker_whose_connection_is_another_account_leaves_the_run_to_others(runtime: Runtime) -> None:
