@@ -324,6 +324,11 @@ class SyncRun:
         for batch in reversed(self.engine.staging.batches(plan_dataset(self.spec))):
             if wanted is None or batch.id == wanted:
                 return Plan.from_note(batch.id, batch.note)
+        if wanted is not None:
+            raise ConfigError(
+                f"the plan of run {self.run_id[:8]} of {self.spec.name} is not in this staging; name the one it was made in with "
+                "CROSSDOCK_STAGING, which workers share"
+            )
         raise ConfigError(f"{self.spec.name} has no plan; run `crossdock plan {self.spec.name}` first")
 
     def _facts(self, plan: Plan) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster import _check as check
 
+from connectors.errors import ConfigError
 from pipelines.components.project import project_defs
 from pipelines.components.working import SENSOR
 from pipelines.engine import spec_hash
@@ -72,3 +73,10 @@ def test_a_worker_whose_connection_is_another_account_leaves_the_run_to_others(r
     told: list[str] = []
     assert work_once(runtime, "big", tell=told.append) == Worked(0, 0)
     assert told == ["run r1 of big writes to another account than robostack_demo is here; it is left to others"]
+
+
+def test_a_worker_that_does_not_see_the_plan_says_which_setting_to_share(runtime: Runtime) -> None:
+    offered(runtime, target_of(runtime.engine(), runtime.syncs.files["big"].spec))
+    runtime.ledger.note_run("r1", {"plan": "made elsewhere"})
+    with pytest.raises(ConfigError, match=r"the plan of run r1 of big is not in this staging; .*CROSSDOCK_STAGING"):
+        work_once(runtime, "big", tell=print)
