@@ -35,10 +35,12 @@ class Stopped(Exception):
 
 def cause(error: BaseException) -> BaseException:
     """The first error of ours among `error` and what caused it (an orchestrator wraps them), or `error` itself."""
+    chain: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and not any(seen is known for known in chain):  # a chain of causes may come back to itself
         if isinstance(seen, ConnectorError | Stopped | KeyboardInterrupt):
             return seen
+        chain.append(seen)
         seen = seen.__cause__ or seen.__context__
     return error
 
