@@ -48,7 +48,8 @@ def run_in_process(
     """
     store = "postgres" if "://" in runtime.places.staging else "parquet"
     kinds = {runtime.connections.entry(spec.source_connection).connector, store}
-    made = build_sync_defs(spec, connector=runtime.connections.entry(spec.target_connection).connector)
+    lookups = [dg.AssetDep(applied_key(name)) for name in _lookups(runtime, spec)]  # or the pages would call the plan out of date
+    made = build_sync_defs(spec, lookups=lookups, connector=runtime.connections.entry(spec.target_connection).connector)
     source = build_source_asset(spec.source, [spec], kinds)
     defs = dg.Definitions.merge(made, dg.Definitions(assets=[source], resources={RESOURCE: Session(runtime, progress)}))
     chosen = run_config(spec, full=full, approve=approve)
@@ -65,6 +66,15 @@ def run_in_process(
             )
         except DagsterExecutionInterruptedError:
             raise KeyboardInterrupt(*(number for number in arrived() if number == signal.SIGTERM)) from None
+
+
+def _lookups(runtime: Runtime, spec: SyncSpec) -> tuple[str, ...]:
+    """The syncs that the project's pages show before this one. The other files are looked at only where it looks something up."""
+    if not any("lookup" in text.lower() for text in (*(spec.fields or {}).values(), spec.where or "")):
+        return ()
+    from pipelines.components.project import Project
+
+    return Project(runtime).lookups.get(spec.name, ())
 
 
 def _stored_in(folder: str) -> dict[str, Any]:

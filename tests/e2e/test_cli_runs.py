@@ -72,6 +72,17 @@ def test_a_run_delivers_adds_up_and_stands_in_dagsters_history(here: Project) ->
         assert (run.job_name, run.status) == ("c2p", dg.DagsterRunStatus.SUCCESS)
 
 
+def test_what_a_run_looked_up_is_known_to_the_pages_which_call_its_plan_up_to_date(here: Project) -> None:
+    here.contacts(contact(1))
+    here.sync("second", fields={"email": "email", "name": "lookup_or_null('c2p', email)"})
+    assert (here.run("run", "c2p").status, here.run("run", "second").status) == (0, 0)
+    with dg.DagsterInstance.from_config(str(here.folder / ".crossdock" / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(["second", "plan"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert "dagster/input_data_version/c2p/applied" in (event.asset_materialization.tags or {})
+
+
 def test_a_second_run_has_nothing_to_do_and_sends_nothing(here: Project) -> None:
     here.contacts(contact(1), contact(2))
     assert here.run("run", "c2p").status == 0
