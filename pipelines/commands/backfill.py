@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.runtime import Runtime
     from pipelines.spec import SyncSpec
     from pipelines.summary import Summary
+    from pipelines.terminal import Screen
 
 __all__ = ["COMMANDS", "backfill"]
 
@@ -48,7 +49,7 @@ def backfill(
         else:
             name, keys = _fresh(project, spec, str(first), last or str(first))
         runs = list(_runs(spec, name, keys, staged=staged))
-        return _carry_out(project, spec, runs, approve=approve, dry_run=dry_run)
+        return _carry_out(project, spec, name, runs, approve=approve, dry_run=dry_run)
 
 
 def _fresh(project: "Runtime", spec: "SyncSpec", first: str, last: str) -> tuple[str, list[str]]:
@@ -89,13 +90,17 @@ def _runs(spec: "SyncSpec", name: str, keys: Sequence[str], *, staged: bool) -> 
         yield Backfill(name, group[0], group[-1], staged)
 
 
-def _carry_out(project: "Runtime", spec: "SyncSpec", runs: Sequence["Backfill"], *, approve: str | None, dry_run: bool) -> int:
-    """Run after run, until one is refused or fails; a person approves one plan at a time."""
+def _carry_out(project: "Runtime", spec: "SyncSpec", name: str, runs: Sequence["Backfill"], *, approve: str | None, dry_run: bool) -> int:
+    """Run after run of the backfill of that name, until one is refused or fails; a person approves one plan at a time."""
     out = screen()
     told: list[tuple[Backfill, Summary]] = []
     for one in runs:
-        with watching(out, f"{spec.name} {one.first}") as watch:
-            summary = (_planned if dry_run else _applied)(project, spec, one, approve if not told else None, watch)
+        try:
+            with watching(out, f"{spec.name} {one.first}") as watch:
+                summary = (_planned if dry_run else _applied)(project, spec, one, approve if not told else None, watch)
+        except exits.Stopped:
+            _table(out, told)  # what was done before
+            raise
         told.append((one, summary))
         if summary.exit_status > exits.PARTIAL and not dry_run:
             break
@@ -103,15 +108,10 @@ def _carry_out(project: "Runtime", spec: "SyncSpec", runs: Sequence["Backfill"],
     if out.as_json:
         out.answer(_as_json(spec, told, worst))
         return worst
-    heads = ["windows", "status", "read", "created", "updated", "unchanged", "skipped", "pending", "time"]
-    rows = [
-        [_span(one), summary.status, *(f"{getattr(summary, name):,}" for name in _COUNTS), f"{summary.duration_s:,.1f} s"]
-        for one, summary in told
-    ]
-    out.table(heads, rows, right=heads[2:])
-    out.line()
+    _table(out, told)
     if not told:
-        out.line("Every window of that backfill is done.")
+        first, _, last = name.partition(" ")[0].partition("...")
+        out.line(f"Every window from {first} to {last} is done; --from and --to read windows again.")
     for message in dict.fromkeys(warning for _, summary in told for warning in summary.warnings):
         out.paragraph(("warning ", "yellow"), message)
     for one, summary in told:
@@ -123,6 +123,18 @@ def _carry_out(project: "Runtime", spec: "SyncSpec", runs: Sequence["Backfill"],
     elif any(summary.undelivered for _, summary in told):
         out.line(f"Next: crossdock failures {spec.name}")
     return worst
+
+
+def _table(out: "Screen", told: "Sequence[tuple[Backfill, Summary]]") -> None:
+    """The windows that were run, one line for each run."""
+    heads = ["windows", "status", "read", "created", "updated", "unchanged", "skipped", "pending", "time"]
+    rows = [
+        [_span(one), summary.status, *(f"{getattr(summary, name):,}" for name in _COUNTS), f"{summary.duration_s:,.1f} s"]
+        for one, summary in told
+    ]
+    out.table(heads, rows, right=heads[2:])
+    if rows:
+        out.line()
 
 
 def _applied(project: "Runtime", spec: "SyncSpec", one: "Backfill", approve: str | None, watch: Callable[[str, int], None]) -> "Summary":

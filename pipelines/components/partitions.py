@@ -86,7 +86,9 @@ def keys_between(spec: SyncSpec, first: str, last: str) -> list[str]:
     known = keys_of(spec)
     for key in (first, last):
         if key not in known:
-            raise ConfigError(f"{spec.name} has no window {key!r}; its windows go from {known[0]} to {known[-1]}")
+            begun = [name for name in known if name <= key and len(name) == len(key)] if key < known[-1] else []
+            hint = f"did you mean {begun[-1]}, which it may lie in?" if begun else f"name one from {known[0]} to {known[-1]}, spelled so"
+            raise ConfigError(f"{spec.name} has no window {key!r}; {hint}")
     found = known[known.index(first) : known.index(last) + 1]
     if not found:
         raise ConfigError(f"there is no window of {spec.name} from {first} to {last}; name the earlier one first")

@@ -60,7 +60,7 @@ def test_a_range_is_taken_run_by_run_goes_on_where_it_stopped_and_leaves_the_liv
     approved = windows.json("backfill", "c2p", "--continue", "--approve", digest)
     assert [(one["from"], one["to"], one["status"], one["updated"]) for one in approved["runs"]] == [("2026-01-03", "2026-01-04", "ok", 4)]
     assert "spoilt" not in names(windows)
-    assert "Every window of that backfill is done" in windows.run("backfill", "c2p", "--continue").out
+    assert "Every window from 2026-01-01 to 2026-01-04 is done" in windows.run("backfill", "c2p", "--continue").out
     live = windows.json("run", "c2p")
     assert (live["read"], live["created"], live["updated"]) == (2, 0, 0)  # those at the cursor itself
     kinds = [one["kind"] for one in windows.json("runs", "c2p")["runs"]]
@@ -76,7 +76,9 @@ def test_a_range_is_taken_run_by_run_goes_on_where_it_stopped_and_leaves_the_liv
     [
         (("backfill", "c2p"), "name the windows with --from and --to"),
         (("backfill", "c2p", "--continue"), "c2p has no backfill to go on with"),
-        (("backfill", "c2p", "--from", "2025-12-31"), "c2p has no window '2025-12-31'; its windows go from 2026-01-01 to 20"),
+        (("backfill", "c2p", "--from", "2025-12-31"), "c2p has no window '2025-12-31'; name one from 2026-01-01 to 20"),
+        (("backfill", "c2p", "--from", "2026-01"), "spelled so"),
+        (("backfill", "weekly", "--from", "2026-01-14"), "weekly has no window '2026-01-14'; did you mean 2026-01-12,"),
         (("backfill", "c2p", "--from", "2026-01-03", "--to", "2026-01-02"), "name the earlier one first"),
         (("backfill", "plain", "--from", "2026-01-03"), "add partitions: {by: CURSOR_FIELD, start: 2026-01-31}"),
         (("run", "late"), "begin on 2999-01-01, which is yet to come"),
@@ -84,6 +86,7 @@ def test_a_range_is_taken_run_by_run_goes_on_where_it_stopped_and_leaves_the_liv
 )
 def test_what_cannot_be_backfilled_is_refused_in_a_sentence(windows: Project, line: tuple[str, ...], message: str) -> None:
     windows.sync("plain")
+    windows.sync("weekly", partitions={**DAYS, "every": "week"})
     windows.sync("late", partitions={**DAYS, "start": "2999-01-01"})
     ended = windows.run(*line)
     assert ended.status == 3
