@@ -35,8 +35,9 @@ def health(
         told += [{"sync": name, "health": "failing", "findings": [], "problem": problem} for name, problem in broken.items()]
         out.answer(told[0] if sync else {"status": "ok" if worst == exits.OK else "partial", "exit": worst, "syncs": told})
         return worst
-    for one in found:
-        _show(out, one)
+    widest = max((len(one.sync) for one in found), default=0)
+    for one in sorted(found, key=lambda one: -list(_STYLES).index(one.verdict)):  # what asks for a person stands first
+        _show(out, one, widest)
     for problem in broken.values():
         out.error(problem)
     return worst
@@ -49,9 +50,9 @@ def _looked(project: "Runtime", name: str, tell: bool) -> "Health":
     return watch.tell(project.ledger, spec, now, project.alerts) if tell else watch.look(project.ledger, spec, now)
 
 
-def _show(out: "Screen", one: "Health") -> None:
+def _show(out: "Screen", one: "Health", widest: int) -> None:
     last = f": last run {one.last.status}, {one.last.finished_at[:16].replace('T', ' ')} UTC" if one.last and one.last.finished_at else ""
-    out.line((one.sync, "bold"), "  ", (one.verdict, f"bold {_STYLES[one.verdict]}"), last)
+    out.line((f"{one.sync:<{widest}}", "bold"), "  ", (one.verdict, f"bold {_STYLES[one.verdict]}"), last)
     for finding in one.findings:
         out.fact("!" if finding.grave or finding.alert else "·", visible(finding.said))
         out.fact("", (f"→ {visible(finding.next)}", "dim"))
