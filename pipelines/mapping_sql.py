@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from connectors.arrow_types import text_kind
 from pipelines import duck
 from pipelines.canonical import Kind, kind, literal, text
 from pipelines.expressions import Expression, Lookup
@@ -140,7 +141,8 @@ def _reason(program: Program, expression: Expression) -> str:
     for name in expression.inputs:
         cell = f"CAST({label(program.schema.names.index(name))} AS VARCHAR)"
         shown = f"CASE WHEN length({cell}) > {_LONGEST_CELL} THEN {cell}[:{_LONGEST_CELL}] || '…' ELSE {cell} END"
-        cells.append(f"{duck.string(name + ' = ')} || coalesce('''' || {shown} || '''', 'null')")
+        quoted = shown if text_kind(program.schema.field(name)) == "json" else f"'''' || {shown} || ''''"  # JSON has quotes of its own
+        cells.append(f"{duck.string(name + ' = ')} || coalesce({quoted}, 'null')")
     computed = " || ".join(["'cannot be computed from '", " || ', ' || ".join(cells)]) if cells else "'cannot be computed'"
     whens = "".join(
         f" WHEN {lookup.key} IS NOT NULL AND {lookup.answer} IS NULL THEN "

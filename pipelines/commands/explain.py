@@ -67,7 +67,7 @@ def _not_found(project: "Runtime", sync: str, typed: list[str]) -> str:
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
-        else f"it has not been read yet, or its key is another; `crossdock plan {sync}` shows keys"
+        else f"it has not been read yet, was dismissed before it was written, or its key is another; `crossdock plan {sync}` shows keys"
     )
     return f"the ledger knows no record {visible(word)!r} of {sync}; {hint}"
 

@@ -94,6 +94,7 @@ def test_failures_are_retried_and_dismissed_by_key_or_by_source_id(ran: Project)
     assert ran.json("failures", "c2p", "--dismiss", keyless["source_id"]) == {"sync": "c2p", "status": "ok", "dismissed": 1, "pending": 1}
     assert ran.json("failures", "c2p", "--dismiss")["pending"] == 0
     assert "Nothing is pending" in ran.run("failures", "c2p").out
+    assert "was dismissed before it was written" in ran.run("explain", "c2p", "p3@example.com").err
 
 
 LIGHT = [["--help"], ["--version"], ["status"], ["runs"], ["failures", "c2p"], ["explain", "c2p", "p1@example.com"]]
