@@ -40,6 +40,11 @@ def history_dataset(spec: SyncSpec) -> Dataset:
     return Dataset(("history", spec.source_connection, spec.source_stream))
 
 
+def history_lock(spec: SyncSpec) -> str:
+    """The name of the lock that whoever changes the history of the sync's source holds."""
+    return f"history of {spec.source}"
+
+
 def record_history(staging: Staging, spec: SyncSpec, id_field: str) -> None:
     """Take every staged read of the stream into its history that is not in it yet, oldest first; the first time from the newest whole one.
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pipelines.backfill import window_dataset
 from pipelines.checkpoint import finished
 from pipelines.engine import Engine, is_full, raw_dataset
-from pipelines.history import compact_history
+from pipelines.history import compact_history, history_lock
 from pipelines.spec import SyncSpec, duration
 from pipelines.staging import Batch, Dataset, Staging
 
@@ -40,8 +40,14 @@ def forget(engine: Engine, spec: SyncSpec) -> int:
 
 
 def compact(engine: Engine, spec: SyncSpec) -> int:
-    """Copy the history of the sync's source into one batch, without versions that ended longer ago than it keeps them. Gives how many."""
-    return compact_history(engine.staging, spec, before=_ago(engine, spec.retention.history)) if spec.history else 0
+    """Copy the history of the sync's source into one batch, without versions that ended longer ago than it keeps them. Gives how many.
+
+    Raises RetryableError while a run adds to that history: what it adds meanwhile would not be copied.
+    """
+    if not spec.history:
+        return 0
+    with engine.lock(history_lock(spec)):
+        return compact_history(engine.staging, spec, before=_ago(engine, spec.retention.history))
 
 
 def _ago(engine: Engine, kept: str | None) -> datetime | None:

@@ -14,7 +14,7 @@ from pipelines.checkpoint import finished
 from pipelines.delivery import Delivered, deliver
 from pipelines.engine import Engine, Progress, extract_source, raw_dataset, silent, spec_hash
 from pipelines.fence import fence, take, taken, target_of
-from pipelines.history import record_history
+from pipelines.history import history_lock, record_history
 from pipelines.ledger import State
 from pipelines.ledger_shards import LostShard, Split
 from pipelines.logs import about, event
@@ -73,7 +73,7 @@ class SyncRun:
         if self.spec.history is None:
             return
         stream = self.engine.open(self.spec.source_connection).stream(self.spec.source_stream)
-        with suppress(RetryableError), self.engine.lock(f"history of {self.spec.source}"):  # held: the next read takes this one along
+        with suppress(RetryableError), self.engine.lock(history_lock(self.spec)):  # held: the next read takes this one along
             record_history(self.engine.staging, self.spec, stream.id_field)
 
     def source(self) -> Stream:

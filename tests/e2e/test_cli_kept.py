@@ -4,8 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from connectors.errors import RetryableError
+from pipelines.history import history_lock
 from pipelines.ledger import State
+from pipelines.retention import compact
 from pipelines.staging import Dataset
 from tests.e2e.commandline import contact, project
 from tests.e2e.world import world
@@ -35,6 +39,14 @@ def test_a_person_reads_the_versions_of_a_record_and_writes_all_of_them_to_a_fil
         compacted = made.json("compact")
         assert compacted["syncs"] == [{"sync": "c2p", "batches": 0, "runs": 0, "versions": 0}]
         assert made.json("history", "here.contacts", "--export", str(file))["count"] == 3
+
+
+def test_a_history_is_not_compacted_while_a_run_adds_to_it(tmp_path: Path) -> None:
+    with world(tmp_path) as made:
+        spec = made.spec(history="scd2")
+        with made.core.lock(history_lock(spec)), pytest.raises(RetryableError):
+            compact(made.core, spec)
+        assert compact(made.core, spec) == 0
 
 
 def test_runs_that_ended_long_ago_are_forgotten_and_nothing_that_somebody_needs(tmp_path: Path) -> None:
