@@ -148,3 +148,14 @@ def test_what_others_changed_in_a_record_whose_key_moves_is_kept(both: World, dr
     moved = both.run(spec)
     assert (moved.created, moved.updated, moved.conflicts) == (0, updated, 1 - updated)
     assert both.person(email)["name"] == "theirs"
+
+
+def test_no_increment_goes_on_from_a_full_read_that_may_have_missed_records(both: World) -> None:
+    both.put_contacts(*(contact(n) for n in (3, 4, 5)))
+    both.stacker.set_switch("total", "plus5")
+    spec = both.spec(read={"mode": "incremental", "cursor": "rev"})
+    assert both.run(spec).created == 3
+    both.stacker.create(both.stacker.objects["contacts"], contact(1), quiet=True)  # it was there before, out of sight
+    both.stacker.set_switch("total", "present")
+    assert both.run(spec).created == 1
+    assert both.run(spec).read == 1
