@@ -270,6 +270,8 @@ class _Delivery:
         creates = [writes[number] for number in lost]
         settled = settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost), proven=proven)
         outcomes = dict(zip(lost, settled, strict=True))
+        rewritten = self._rewritten(writes, observed, hits, wrong)
+        outcomes |= {number: (writes[number].seq, State.CONFIRMED, None, "") for number in rewritten}
         for number, write in enumerate(writes):
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
@@ -333,6 +335,21 @@ class _Delivery:
         for place, fields in zip(found.positions.tolist(), found.rows.column("fields").to_pylist(), strict=True):
             wrong[int(there[place])] = tuple(fields)
         return wrong
+
+    def _rewritten(self, writes: Sequence[Write], observed: Observation, hits: Hits, wrong: Iterable[int]) -> list[int]:
+        """Updates that the platform took without showing the record, and made a form of its own of: it shows otherwise than before, or
+        did when just this was written last. Where nothing came of an update it is not among them.
+        """
+        taken = [n for n in wrong if writes[n].op == "update" and writes[n].state is State.ACCEPTED and hits.counts[n] == 1]
+        if not taken:
+            return []
+        known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in taken])}
+        shown = self.engine.staging.take(observed.batch, hits.positions[taken]).to_pylist()
+        return [
+            number
+            for number, row in zip(taken, shown, strict=True)
+            if _written_before(writes[number], known.get(writes[number].key)) or _changed(writes[number], row)
+        ]
 
     def _still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
         """Deletes whose record the sink still shows: number in `writes` → the match fields."""
@@ -408,6 +425,18 @@ class _Delivery:
 
     def _batch(self, dataset: Dataset, batch_id: str) -> Batch:
         return next(batch for batch in self.engine.staging.batches(dataset) if batch.id == batch_id)
+
+
+def _written_before(write: Write, match: Match | None) -> bool:
+    """Whether just this was written before and read back otherwise."""
+    return match is not None and match.repeats > 0 and match.fingerprint == write.fingerprint
+
+
+def _changed(write: Write, row: Mapping[str, Any]) -> bool:
+    """Whether a text or number that was to change did, into whatever."""
+    before = jsontext.loads(write.before) if write.before else {}
+    held = before if isinstance(before, dict) else {}
+    return any(isinstance(value, str | int | float) and row.get(name) != value for name, value in held.items() if name in row)
 
 
 def _in_doubt(write: Write) -> bool:

@@ -100,3 +100,16 @@ def test_what_a_sink_shows_late_is_waited_for_a_little_and_never_made_again(w: W
         assert (third.status, third.unchanged, len(store.stacks), w.ledger.failures("c2p")) == ("ok", 3, 3, [])
         store.remove(next(iter(store.stacks)))
         assert w.run(spec).created == 1
+
+
+@pytest.mark.parametrize("answers", ["records", "nothing"])
+def test_a_sink_that_rewrites_values_is_left_alone_in_the_end_whatever_it_answers(w: World, answers: str) -> None:
+    w.robostack.set_switch("trims", "yes")
+    w.robostack.set_switch("update_answers", answers)
+    w.put_contacts(*({**contact(n), "name": " Ann "} for n in range(3)))
+    runs = [w.run(w.spec()) for _ in range(3)]
+    w.edit_contact("p1@x.com", name=" Bob ")
+    runs += [w.run(w.spec()) for _ in range(3)]
+    outcomes = [(run.status, run.created, run.updated, run.requests["sink"]["write"]) for run in runs]
+    assert outcomes == [("ok", 3, 0, 1), ("ok", 0, 3, 3), ("ok", 0, 0, 0), ("ok", 0, 1, 1), ("ok", 0, 1, 1), ("ok", 0, 0, 0)]
+    assert (w.person("p1@x.com")["name"], runs[-1].warnings[0].split(":")[1]) == ("Bob", " normalised by the sink, left alone")
