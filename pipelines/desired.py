@@ -188,7 +188,7 @@ def _sharing(staging: Staging, batch: Batch, shared: npt.NDArray[np.int64], spec
     """The records whose match key others have too: none of them can be told to be the right one."""
     rows = staging.take(batch, np.sort(shared), ["__source_id", "__key"]).combine_chunks()
     counts = {item["values"]: item["counts"] for item in pc.value_counts(rows["__key"]).to_pylist()}
-    reasons = [f"{counts[key]} source records share the match key {shown(key)}" for key in rows["__key"].to_pylist()]
+    reasons = [f"{counts[key]} source records share the match key '{shown(key)}'" for key in rows["__key"].to_pylist()]
     fields = [", ".join(spec.match)] * len(reasons)
     columns = [rows["__source_id"], rows["__key"], texts(fields), texts(reasons)]
     return pa.Table.from_arrays(columns, schema=INVALID_SCHEMA)

@@ -83,6 +83,11 @@ def test_what_a_run_looked_up_is_known_to_the_pages_which_call_its_plan_up_to_da
     assert "dagster/input_data_version/c2p/applied" in (event.asset_materialization.tags or {})
 
 
+def test_records_that_share_their_match_keys_are_told_in_one_line_whatever_the_keys(here: Project) -> None:
+    here.contacts(contact(1), contact(1), contact(2), contact(2))
+    assert [line.split()[:3] for line in here.run("plan", "c2p").out.splitlines() if " share " in line] == [["4", "invalid", "email"]]
+
+
 def test_a_second_run_has_nothing_to_do_and_sends_nothing(here: Project) -> None:
     here.contacts(contact(1), contact(2))
     assert here.run("run", "c2p").status == 0

@@ -211,7 +211,7 @@ def test_records_that_share_a_match_key_are_all_invalid_and_say_so(both: World) 
     both.put_contacts(contact(1), contact(2), contact(2, name="twin", email=" C2@Example.com "))
     summary = both.run(both.spec())
     assert (summary.created, summary.invalid) == (1, 2)
-    assert {failure.reason for failure in both.ledger.failures("c2p")} == {"2 source records share the match key c2@example.com"}
+    assert {failure.reason for failure in both.ledger.failures("c2p")} == {"2 source records share the match key 'c2@example.com'"}
 
 
 def test_an_invalid_record_is_still_at_the_source_and_is_never_deleted_by_a_mirror(both: World) -> None:
