@@ -4,7 +4,6 @@ from pathlib import Path
 
 from pipelines.engine import raw_dataset
 from pipelines.life import Lived, life
-from pipelines.retention import RUNS_KEPT
 from pipelines.spec import SyncSpec
 from tests.e2e.world import World, world
 
@@ -33,7 +32,7 @@ def test_every_run_tells_what_it_saw_of_a_record_also_where_it_wrote_nothing(tmp
             made.run(spec)
         told = lived(made, spec, "c1@example.com")
         assert [one.outcome for one in told] == ["update", "delete", "skipped", "skipped", "skipped"]
-        assert [one.outcome for one in lived(made, spec, "c2@example.com")] == ["unchanged"] * RUNS_KEPT
+        assert [one.outcome for one in lived(made, spec, "c2@example.com")] == ["unchanged"] * spec.retention.runs
 
 
 def test_an_increment_says_that_it_did_not_read_what_had_not_changed(tmp_path: Path) -> None:
