@@ -155,6 +155,25 @@ def key_texts(rows: pa.Table, match: Sequence[str], types: pa.Schema) -> pa.Arra
         return single(duck.query(connection, sql, keyed=keyed.rows.append_column("p", positions))).column(0)
 
 
+def still_standing(
+    existing: pa.Table, applied: pa.Array, *, match: Sequence[str], types: pa.Schema, write_only: Collection[str] = ()
+) -> npt.NDArray[np.bool_]:
+    """Whether each sink record still holds at least half of what was last written to it beside its match key and nulls.
+
+    `applied` as for `update_rows`. True where nothing beside them was written, or nothing is known of it.
+    """
+    compared = [name for name in types.names if name not in match and name not in write_only]
+    found = side(existing, compared, "e", types)
+    drifted = _drifted(found, compared, applied)
+    written = " + ".join(f"CAST(coalesce(a{number}, 'null') <> 'null' AS INTEGER)" for number in range(len(compared))) or "0"
+    lost = " + ".join(f"CAST(coalesce(a{n}, 'null') <> 'null' AND ({drifted[name]}) AS INTEGER)" for n, name in enumerate(compared)) or "0"
+    sql = f"SELECT ({written}) = 0 OR 2 * ({lost}) <= ({written}) AS standing FROM found POSITIONAL JOIN last ORDER BY p"
+    with duck.session() as connection:
+        rows = found.rows.append_column("p", integers(np.arange(existing.num_rows, dtype=np.int64)))
+        last = _last(compared, applied, existing.num_rows) if compared else pa.Table.from_arrays([applied], names=["a"])
+        return np.array(duck.query(connection, sql, found=rows, last=last)["standing"].to_pylist(), bool)
+
+
 def digest(rows: Iterable[pa.RecordBatch]) -> str:
     """SHA-256 (hexadecimal) over the content of plan rows, however they are chunked."""
     columns = ["CAST(seq AS VARCHAR)", "op", "key", "source_id", "sink_id", "CAST(to_json(fields) AS VARCHAR)", "before", "after"]

@@ -31,6 +31,10 @@ REPEATS_UNTIL_NORMALISED = 2
 SAMPLED = ("op", "source_id", "key", "sink_id", "before", "after")  # of a row, in a sample
 SAMPLES = 20  # of each op
 HELD = "an earlier create of it has no known outcome; look there, then retry or dismiss it"
+TAKEN = (
+    "the record that it was has another match key and other values now: changed there, or another record under its old id; "
+    "settle it there, or retry it to make it anew"
+)
 UNSEEN = (
     "an earlier run made it, and no read has shown it since; wait, set T_lag_s if that is usual, or look there, and retry it if it is not"
 )
@@ -67,6 +71,7 @@ class PlanRows:
     refused: list[pa.Table] = field(default_factory=list)
     at: list[Positions] = field(default_factory=list)
     never_shown: set[int] = field(default_factory=set)  # desired positions of what an earlier run made and no read showed since
+    others: set[int] = field(default_factory=set)  # desired positions of what was made under an id that another record seems to have now
 
     def make(self) -> Iterator[pa.RecordBatch]:
         """Creates, updates, deletes (changes.PLAN_SCHEMA), each by key hash, so that equal inputs give equal plans."""
@@ -97,6 +102,7 @@ class PlanRows:
             positions.update((key, place) for key, place, known in zip(keys, chunk.tolist(), ours.tolist(), strict=True) if key and known)
         moved: dict[int, int] = {}
         strays: dict[str, int] = {}
+        last: dict[int, str | None] = {}
         for chunk in chunks(self.found.create):
             by_source = dict(zip(self._desired_rows(chunk, ["__source_id"])["__source_id"].to_pylist(), chunk.tolist(), strict=True))
             for match in self.engine.ledger.matches_of_sources(self.spec.name, list(by_source)):
@@ -104,11 +110,29 @@ class PlanRows:
                     moved[by_source[match.source_id]] = positions[match.key]
                 elif match.source_id in by_source:
                     strays[plain_id(match.sink_id)] = by_source[match.source_id]
+                    last[by_source[match.source_id]] = match.applied
                     if match.repeats == NEVER_SHOWN:
                         self.never_shown.add(by_source[match.source_id])
         standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self._taken_hashes())
         taken = set(moved.values())
-        return {**{strays[one]: place for one, place in standing.items() if place not in taken}, **moved}
+        strayed = {strays[one]: place for one, place in standing.items() if place not in taken}
+        return {**self._still_ours(strayed, last), **moved}
+
+    def _still_ours(self, strayed: Mapping[int, int], last: Mapping[int, str | None]) -> dict[int, int]:
+        """Those of the records found by id that still look like what was written; the others may be somebody else's by now."""
+        ours: dict[int, int] = {}
+        for start in range(0, len(strayed), CHUNK):
+            pairs = list(strayed.items())[start : start + CHUNK]
+            standing = changes.still_standing(
+                self._existing_rows(np.array([place for _, place in pairs], np.int64)),
+                texts([last[wanted] for wanted, _ in pairs]),
+                match=self.spec.match,
+                types=self.desired.types,
+                write_only=self.stream.write_only,
+            )
+            ours.update(compress(pairs, standing))
+            self.others.update(wanted for wanted, _ in compress(pairs, ~standing))
+        return ours
 
     def _taken_hashes(self) -> Positions:
         """The key hashes of all records that are desired or matched: what has one of them is that record, whatever its id was before."""
@@ -138,6 +162,10 @@ class PlanRows:
                 self._refuse_held(rows.filter(from_numpy(unseen)), UNSEEN)
                 held |= unseen
                 chunk, rows = chunk[~held], rows.filter(from_numpy(~held))
+            if self.others:
+                doubted = np.isin(chunk, np.fromiter(self.others, np.int64)) & self._not(self.released, rows)
+                self._refuse_conflicts(rows.filter(from_numpy(doubted)), TAKEN)
+                chunk, rows = chunk[~doubted], rows.filter(from_numpy(~doubted))
             yield self._planned(
                 "create",
                 changes.create_rows(rows, match=self.spec.match, types=self.desired.types, nulls=self.spec.writes.nulls),
@@ -264,18 +292,18 @@ class PlanRows:
     def _conflicting_keys(self) -> None:
         """Desired records whose key several sink records have: none of them can be told to be the right one."""
         if len(self.found.conflict):
-            rows = self._desired_rows(self.found.conflict, ["__source_id", "__key"])
             why = f"several records of {self.spec.target} have this match key; merge them there, or match on more fields"
-            count = rows.num_rows
-            self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], [", ".join(self.spec.match)] * count, [why] * count))
+            self._refuse_conflicts(self._desired_rows(self.found.conflict, ["__source_id", "__key"]), why)
 
     def _refuse_seemingly_gone(self, positions: Positions) -> None:
         """Records that were in the sink and are not shown any more, unproven: made again they might be there twice."""
-        rows = self._desired_rows(positions, ["__source_id", "__key"])
         why = (
             f"{self.spec.target} held this record and does not show it any more, and no read of it proves that it is gone; "
             "look there and at what the credentials may see"
         )
+        self._refuse_conflicts(self._desired_rows(positions, ["__source_id", "__key"]), why)
+
+    def _refuse_conflicts(self, rows: pa.Table, why: str) -> None:
         fields = [", ".join(self.spec.match)] * rows.num_rows
         self.refuse("conflict", _refusals(rows["__source_id"], rows["__key"], fields, [why] * rows.num_rows))
 

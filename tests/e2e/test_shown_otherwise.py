@@ -72,6 +72,20 @@ def test_an_id_that_the_sink_gave_anew_to_another_record_of_ours_is_not_taken_fo
     assert {str(person["email"]) for person in w.people()} == {f"p{n}@x.com" for n in range(40)}
 
 
+def test_a_record_of_others_under_an_old_id_of_ours_is_never_written_over_and_ours_is_made_when_a_person_says_so(w: World) -> None:
+    w.run(w.spec())
+    store = w.robostack.resources["people"]
+    theirs = {**w.person("p3@x.com"), "email": "theirs@x.com", "name": "Theirs", "score": 999}
+    w.robostack.put(store, [theirs])  # ours was deleted, and a new record got its number
+    first = w.run(w.spec())
+    assert (first.status, first.created, first.updated, first.conflicts) == ("partial", 0, 0, 1)
+    assert "another match key and other values" in w.ledger.failures("c2p")[0].reason
+    w.ledger.release_failures("c2p", [w.ledger.failures("c2p")[0].key])
+    second = w.run(w.spec())
+    assert (second.status, second.created, second.conflicts, w.ledger.failures("c2p")) == ("ok", 1, 0, [])
+    assert (w.person("theirs@x.com")["name"], w.person("p3@x.com")["name"]) == ("Theirs", "Ann")
+
+
 @pytest.mark.parametrize("lag_s", [2, 600])
 def test_what_a_sink_shows_late_is_waited_for_a_little_and_never_made_again(w: World, lag_s: int) -> None:
     store = Store(seed=2, servers=0, lambdas=0)
