@@ -104,6 +104,15 @@ class Totals:
         whole = {total for total, _, _ in self._told}
         return whole.pop() if len(whole) == 1 else None
 
+    def held_back(self, asked: int) -> bool:
+        """Whether some answer held fewer records than it told of, though it was asked for more, and no limit of the platform explains that.
+
+        A limit cuts all answers alike, and something follows the last one it cut.
+        """
+        pages = [(rows, total - before if self.positional else total) for total, rows, before in self._told if rows]
+        longest = max((rows for rows, _ in pages), default=0)
+        return any(rows < min(left, asked, longest) for rows, left in pages) or any(rows < min(left, asked) for rows, left in pages[-1:])
+
     def at_end(self, asked: int) -> bool:
         """Whether the last answer by itself shows that nothing follows, so that no further request is needed.
 

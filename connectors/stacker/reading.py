@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from connectors.base import Completeness, JsonBody, Page
 from connectors.errors import RefusedError
-from connectors.paging import Id, Totals, comes_back, direction, follows, new_positions, touches
+from connectors.paging import Id, Totals, comes_back, direction, follows, may_be_cap, new_positions, touches
 from connectors.stacker.pages import Ask, Got, Pass, Resume
 
 _SWEEPS = 4  # reads by offset before giving up on two that agree
@@ -91,7 +91,7 @@ class Reading:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
         last, way = (resume.after, resume.way) if resume else (None, None)
         one.count = resume.count if resume else 0
-        longest = 0
+        longest, cut = 0, False
         while self._requests < self._max_pages:
             try:
                 got = self._ask(Ask(after=last, way=way or "ascending"))
@@ -117,6 +117,7 @@ class Reading:
             one.totals.see(got.total, len(got.ids), one.count - repeated)
             one.count += len(fresh)
             if len(fresh):
+                cut = len(got.ids) >= self._size or may_be_cap(len(got.ids))
                 one.pages += 1
                 one.chance /= factorial(min(len(fresh), 9))
                 one.arrays.append(fresh)
@@ -126,7 +127,9 @@ class Reading:
                 yield Page(got.body, len(got.ids), token, tuple(sorted({*range(repeated), *got.unwanted})), got.server_date)
             if len(fresh) == 0 or self._told_the_end(one):
                 self._end(one, seen=len(fresh) == 0)
-                return None
+                if not cut or one.told is not None or self._proof:
+                    return None
+                one.ended, cut = "", False  # more may follow a page that may have been cut: without a total one empty answer is not the end
         one.trouble = self._cap()
         return None
 
@@ -214,6 +217,8 @@ class Reading:
             if one.told is None:  # it changed on the way, or counts the page: a page of one record tells which
                 now = self._ask(Ask(ordered=self._ordered, count=1))
                 one.told = None if now.total == len(now.ids) != one.count else now.total
+                if one.told == one.count and one.totals.held_back(self._size):
+                    one.told = None  # it may be right by chance: one record kept out of sight, another one gone
 
     def _cap(self) -> str:
         return f"the read was stopped after {self._max_pages} pages (max_pages)"

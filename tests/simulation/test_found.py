@@ -1,11 +1,16 @@
 """What the simulation found, each once more by itself over real HTTP: these stay when the schedules change."""
 
+import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connectors.base import Record
+from connectors.stacker import emulator
+from connectors.stacker.emulator_search import search as answered
 from tests.e2e.world import World, world
 
 
@@ -159,3 +164,41 @@ def test_no_increment_goes_on_from_a_full_read_that_may_have_missed_records(both
     both.stacker.set_switch("total", "present")
     assert both.run(spec).created == 1
     assert both.run(spec).read == 1
+
+
+def test_an_increment_goes_on_where_the_page_after_a_full_one_is_empty_once(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.configure("here", page_size=3)
+    both.stacker.set_switch("total", "absent")
+    both.put_contacts(*(contact(n) for n in range(3)))
+    spec = both.spec(read={"mode": "incremental", "cursor": "rev"})
+    assert both.run(spec).created == 3
+    for number, sid in ((9, "rec_w"), (8, "rec_x"), (7, "rec_y"), (6, "rec_z")):  # what comes last has the smallest cursor
+        both.stacker.create(both.stacker.objects["contacts"], contact(number), sid=sid, quiet=True)
+    lies = iter([True])
+
+    def search(store: Any, target: Any, body: Any, *, as_csv: bool) -> bytes:
+        beyond = any(one["target"] == "sid" for one in body.get("filters", []))
+        return b'{"records":[],"count":0}' if beyond and next(lies, False) else answered(store, target, body, as_csv=as_csv)
+
+    monkeypatch.setattr(emulator, "search", search)
+    assert both.run(spec).created == 4
+
+
+def test_a_total_that_agrees_by_chance_proves_no_read_whose_pages_held_records_back(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.configure("here", page_size=3)
+    both.put_contacts(*(contact(n) for n in range(6)))
+    spec = both.spec(mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
+    assert both.run(spec).created == 6
+    by_sid = sorted(both.contacts(), key=lambda email: str(both.contacts()[email]["sid"]))
+    gone, hidden = by_sid[0], by_sid[4]
+    numbers = count(1)
+
+    def search(store: Any, target: Any, body: Any, *, as_csv: bool) -> bytes:
+        if next(numbers) == 3:
+            both.remove_contact(gone)
+        told = json.loads(answered(store, target, body, as_csv=as_csv))
+        return json.dumps({**told, "records": [row for row in told["records"] if row["email"] != hidden]}).encode()
+
+    monkeypatch.setattr(emulator, "search", search)
+    summary = both.run(spec)
+    assert (summary.status, len(both.people())) == ("refused", 6)

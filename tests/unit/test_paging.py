@@ -61,6 +61,17 @@ def test_true_totals_are_steady_however_they_count(count: int, size: int) -> Non
     for totals in (remaining, whole, positional):
         assert totals.steady == count
     assert not whole.at_end(size) or count <= size
+    for totals in (remaining, positional):
+        assert not totals.held_back(size)
+        assert not totals.held_back(2 * size)  # the platform's own limit cut every page
+
+
+@pytest.mark.parametrize("answers", [[(6, 3, 0), (3, 2, 3), (0, 0, 5)], [(6, 2, 0), (4, 3, 2), (1, 1, 5)], [(6, 5, 0), (0, 0, 5)]])
+def test_a_page_with_fewer_records_than_it_tells_of_holds_some_back(answers: list[tuple[int, int, int]]) -> None:
+    totals = Totals()
+    for answer in answers:
+        totals.see(*answer)
+    assert totals.held_back(10)
 
 
 def test_a_total_that_counts_the_page_is_no_total() -> None:
