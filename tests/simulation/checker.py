@@ -6,6 +6,7 @@ name and score.
 
 import json
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -349,9 +350,11 @@ class Checker:
         return any(row.get("email") == key and event.who == "other" and event.at_s > 0 for event, row in rows)
 
     def _keys_of_invalid(self) -> list[Key | None]:
-        """The keys that source records had which are now without one: still there, so never deleted."""
-        blank = {source_id for source_id, row in self.source.rows.items() if key_of(row) is None}
-        return [key_of(row) for source_id in blank for row in self._versions(source_id)]
+        """The keys that source records had which are now without one, or share theirs: still there, so never deleted."""
+        keys = {source_id: key_of(row) for source_id, row in self.source.rows.items()}
+        shared = Counter(keys.values())  # two records that share a key are both invalid, like one without
+        invalid = [source_id for source_id, key in keys.items() if key is None or shared[key] > 1]
+        return [key_of(row) for source_id in invalid for row in self._versions(source_id)]
 
     def _versions(self, source_id: Any) -> list[Row]:
         return [row for event in self.source.history if event.id == source_id for row in (event.before, event.after) if row]
