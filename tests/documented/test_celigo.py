@@ -20,6 +20,7 @@ from connectors.celigo.emulator_store import Store
 from connectors.celigo.operations import OPERATIONS
 from connectors.errors import CredentialsError, RefusedError
 from tests.contract.connector_suite import ports, read, write
+from tests.documented.schemas import strict
 from tests.loopback import serving
 
 DOCUMENT = json.loads((Path(__file__).parent / "data" / "celigo.openapi.json").read_text())
@@ -107,16 +108,7 @@ def resolved(part: Any) -> Any:
 
 def valid(value: Any, schema: Any) -> None:
     """The value is what the schema says, and no more than that where the document does not say that there may be more."""
-    jsonschema.Draft202012Validator({**_closed(schema), "components": _closed(DOCUMENT["components"])}).validate(value)
-
-
-def _closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {name: _closed(one) for name, one in schema.items()}
-    return {"additionalProperties": False, **schema} if schema.get("type") == "object" else schema
+    jsonschema.Draft202012Validator({**strict(schema), "components": strict(DOCUMENT["components"])}).validate(value)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from connectors.stacker.emulator import create_app
 from connectors.stacker.emulator_store import Store
 from connectors.stacker.operations import OPERATIONS
 from tests.contract.connector_suite import ports
+from tests.documented.schemas import strict
 from tests.loopback import serving
 
 DOCUMENT = json.loads((Path(__file__).parent / "data" / "stacker.openapi.json").read_text())
@@ -84,18 +85,9 @@ def check(method: str, path: str, query: str, headers: dict[str, str], body: byt
 
 def valid(value: Any, schema: Any, *, closed: bool) -> None:
     """The value is what the schema says; `closed`: and no more than that, where the document does not say that there may be more."""
-    jsonschema.Draft202012Validator({**(_closed(schema) if closed else schema), "components": _closed(DOCUMENT["components"])}).validate(
+    jsonschema.Draft202012Validator({**(strict(schema) if closed else schema), "components": strict(DOCUMENT["components"])}).validate(
         value
     )
-
-
-def _closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {name: _closed(one) for name, one in schema.items()}
-    return {"additionalProperties": False, **schema} if schema.get("type") == "object" else schema
 
 
 @contextmanager

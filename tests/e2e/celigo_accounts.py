@@ -1,6 +1,5 @@
 """A project between two emulated Celigo accounts, in the US and in the EU, and the command line run in it."""
 
-import io
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,15 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from connectors.celigo.demo import key_pair
 from connectors.celigo.emulator import create_app
 from connectors.celigo.emulator_store import Store
-from pipelines.cli import execute
-from pipelines.commands.everywhere import asked
-from pipelines.terminal import Screen
-from tests.e2e.commandline import ROOT, Ended
+from tests.e2e.commandline import ROOT, CommandLine
 from tests.loopback import serving
 
 README = (ROOT / "connectors" / "celigo" / "README.md").read_text(encoding="utf-8")
@@ -25,7 +19,7 @@ SECRETS = {f"AWS_SECRET_{n}": key_pair(n)[1] for n in range(3)}
 
 
 @dataclass
-class Accounts:
+class Accounts(CommandLine):
     """`us` and `eu` are the accounts seen from behind."""
 
     folder: Path
@@ -36,26 +30,6 @@ class Accounts:
     def sync(self, text: str = SYNC) -> None:
         """Write the README's sync, or another one."""
         self.write("pipelines/defs/celigo_us_to_eu/defs.yaml", text)
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the project."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-    def run(self, *arguments: str) -> Ended:
-        """Run the command line in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
-            for name, value in self.environ.items():
-                patch.setenv(name, value)
-            status = execute(arguments, Screen(as_json=asked(arguments, "--json"), out=out, err=err))
-        return Ended(status, out.getvalue(), err.getvalue())
-
-    def json(self, *arguments: str) -> Any:
-        """Run the command line with --json and give the object."""
-        return self.run(*arguments, "--json").json
 
     def writes(self) -> list[tuple[str, str]]:
         """What was written to the EU: method and path."""

@@ -68,25 +68,11 @@ class Ended:
         return json.loads(self.out)
 
 
-class Project:
-    """`here` is a Stacker, `there` a Robostack; their stores are the platforms seen from behind."""
+class CommandLine:
+    """A project's folder, with the command line run in it under an environment of its own."""
 
-    def __init__(self, folder: Path, environ: dict[str, str], here: StackerStore, there: RobostackStore) -> None:
-        self.folder, self.environ, self.here, self.there = folder, environ, here, there
-
-    def contacts(self, *records: dict[str, Any]) -> None:
-        """Stacker's contacts are exactly these."""
-        self.here.add_object("contacts", records)
-
-    def people(self) -> list[dict[str, Any]]:
-        """What Robostack's people hold."""
-        held = self.there.resources["people"]
-        return [robostack_record(self.there.shown(held, key)) for key in held.records]
-
-    def sync(self, name: str = "c2p", **changed: Any) -> None:
-        """Write a sync: contacts to people by email, changed as asked (a value None leaves that setting out)."""
-        attributes = {key: value for key, value in {**PEOPLE, **changed}.items() if value is not None}
-        self.write(f"pipelines/defs/{name}/defs.yaml", json.dumps({"type": "pipelines.components.SyncComponent", "attributes": attributes}))
+    folder: Path
+    environ: dict[str, str]
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the project."""
@@ -107,6 +93,27 @@ class Project:
     def json(self, *arguments: str) -> Any:
         """Run the command line with --json and give the object."""
         return self.run(*arguments, "--json").json
+
+
+class Project(CommandLine):
+    """`here` is a Stacker, `there` a Robostack; their stores are the platforms seen from behind."""
+
+    def __init__(self, folder: Path, environ: dict[str, str], here: StackerStore, there: RobostackStore) -> None:
+        self.folder, self.environ, self.here, self.there = folder, environ, here, there
+
+    def contacts(self, *records: dict[str, Any]) -> None:
+        """Stacker's contacts are exactly these."""
+        self.here.add_object("contacts", records)
+
+    def people(self) -> list[dict[str, Any]]:
+        """What Robostack's people hold."""
+        held = self.there.resources["people"]
+        return [robostack_record(self.there.shown(held, key)) for key in held.records]
+
+    def sync(self, name: str = "c2p", **changed: Any) -> None:
+        """Write a sync: contacts to people by email, changed as asked (a value None leaves that setting out)."""
+        attributes = {key: value for key, value in {**PEOPLE, **changed}.items() if value is not None}
+        self.write(f"pipelines/defs/{name}/defs.yaml", json.dumps({"type": "pipelines.components.SyncComponent", "attributes": attributes}))
 
     def start(self, *arguments: str, command: Sequence[str] = COMMAND) -> "subprocess.Popen[str]":
         """Start the command line as a process of its own."""
