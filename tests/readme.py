@@ -1,11 +1,26 @@
-"""README.md as data: its fenced blocks, its tables, its links, and how shown output is compared with real output."""
+"""README.md and the pages of docs as data: fenced blocks, tables, links, and how shown output is compared with real output."""
 
 import re
 from dataclasses import dataclass
 
 from tests.house.sources import ROOT
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+# In the order in which a reader types what they show.
+PAGES = {
+    page: (ROOT / page).read_text(encoding="utf-8")
+    for page in (
+        "README.md",
+        "docs/syncs.md",
+        "docs/connections.md",
+        "docs/windows.md",
+        "docs/failures.md",
+        "docs/operating.md",
+        "docs/dagster.md",
+        "docs/commands.md",
+        "docs/troubleshooting.md",
+    )
+}
+TEXT = "\n".join(PAGES.values())
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARYING = (
@@ -26,21 +41,22 @@ class Block:
 
     language: str
     text: str
-    line: int
+    where: str
     shown: str | None = None
 
 
 def blocks() -> list[Block]:
     """Every fenced block, in order; blocks of text are part of the block of commands before them."""
     found: list[Block] = []
-    for fence in _FENCE.finditer(TEXT):
-        language, text, line = fence[1], fence[2], TEXT.count("\n", 0, fence.start()) + 1
-        if language == "text":
-            assert found, f"README.md:{line}: shown output without a command"
-            assert (found[-1].language, found[-1].shown) == ("sh", None), f"README.md:{line}: shown output without a command"
-            found[-1] = Block("sh", found[-1].text, found[-1].line, text)
-        else:
-            found.append(Block(language, text, line))
+    for page, words_of_it in PAGES.items():
+        for fence in _FENCE.finditer(words_of_it):
+            language, text, where = fence[1], fence[2], f"{page}:{words_of_it.count(chr(10), 0, fence.start()) + 1}"
+            if language == "text":
+                assert found, f"{where}: shown output without a command"
+                assert (found[-1].language, found[-1].shown) == ("sh", None), f"{where}: shown output without a command"
+                found[-1] = Block("sh", found[-1].text, found[-1].where, text)
+            else:
+                found.append(Block(language, text, where))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What README.md shows to type is typed, in order, in a checkout of its own, and prints what it shows. Nothing leaves this machine."""
+"""What README.md and docs show to type is typed, in order, in a checkout, and prints what they show. Nothing leaves this machine."""
 
 import os
 import re
@@ -81,7 +81,7 @@ class Checkout:
                 added = added.replace(address, self.environ[variable])
             path.write_text(path.read_text() + "\n" + added)
         elif path.exists():
-            assert yaml.safe_load(block.text) == yaml.safe_load(path.read_text()), f"README.md:{block.line}: {path.name} says otherwise"
+            assert yaml.safe_load(block.text) == yaml.safe_load(path.read_text()), f"{block.where}: {path.name} says otherwise"
         else:
             path.parent.mkdir()
             path.write_text(block.text)
@@ -119,15 +119,14 @@ def test_every_command_of_the_readme_prints_what_it_shows(checkout: Checkout) ->
     typed = [block for block in blocks() if block.text != "make dev\n"]
     assert sum(block.shown is not None for block in typed) >= 9
     for block in typed:
-        where = f"README.md:{block.line}"
         if block.language == "yaml":
             checkout.write(block)
             continue
-        assert block.language == "sh", f"{where} has no language that is tested"
+        assert block.language == "sh", f"{block.where} has no language that is tested"
         just = checkout.run("sh", "-ec", with_what_was_printed(block.text, printed))
         printed += just
         if block.shown is not None:
-            assert pattern_of(block.shown).fullmatch(steady(just)), f"{where} shows\n{block.shown}\nbut it printed\n{just}"
+            assert pattern_of(block.shown).fullmatch(steady(just)), f"{block.where} shows\n{block.shown}\nbut it printed\n{just}"
 
 
 def test_make_dev_serves_the_pages_and_ctrl_c_leaves_nothing_running(checkout: Checkout, free_port: int) -> None:

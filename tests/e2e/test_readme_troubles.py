@@ -1,4 +1,4 @@
-"""Every message under "Troubleshooting" in README.md is one that is really said, and every trouble tried here stands there."""
+"""Every message in docs/troubleshooting.md is one that is really said, and every trouble tried here stands there."""
 
 import re
 import socket
@@ -8,10 +8,9 @@ import pytest
 
 from tests.e2e.commandline import Project, contact, project
 from tests.house.sources import ROOT
-from tests.readme import TEXT, steady
+from tests.readme import PAGES, steady
 
-SECTION = TEXT.split("\n## Troubleshooting\n")[1].split("\n## ")[0]
-QUOTED = re.findall(r"^> `(.+)`$", SECTION, re.MULTILINE)
+QUOTED = re.findall(r"^> `(.+)`$", PAGES["docs/troubleshooting.md"], re.MULTILINE)
 INSTALL = (ROOT / ".ci" / "install").read_text().replace("$log", ".venv/install.log")
 SET_UP = [quoted for quoted in QUOTED if quoted.removesuffix("…").strip() in INSTALL]  # these are tried in test_readme.py
 
@@ -114,13 +113,13 @@ TROUBLES: tuple[Callable[[Project], str], ...] = (
 
 
 def named(here: Project, output: str) -> set[str]:
-    """The quoted messages that the output holds, the platform's address there being the README's."""
+    """The quoted messages that the output holds, the platform's address there being the page's."""
     text = steady(output)
     return {quoted for quoted in QUOTED if re.search(re.escape(steady(quoted).strip()).replace("…", ".*"), text)}
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-def test_a_trouble_says_what_the_readme_quotes(here: Project, trouble: Callable[[Project], str]) -> None:
+def test_a_trouble_says_what_the_page_quotes(here: Project, trouble: Callable[[Project], str]) -> None:
     output = trouble(here)
     assert len(named(here, output)) == 1, output
 

@@ -1,6 +1,7 @@
-"""README.md names what there is, and all of it: keys, settings, commands, outcomes, exit statuses, variables, links."""
+"""README.md and docs name what there is, and all of it: keys, settings, commands, outcomes, exit statuses, variables, links."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from pipelines.complaints import _model_in
 from pipelines.runtime import CONNECTORS, connector
 from pipelines.spec import SyncSpec
 from tests.house.sources import PACKAGES, ROOT, modules, text_of
-from tests.readme import TEXT, blocks, table, words
+from tests.readme import PAGES, TEXT, blocks, table, words
 
 
 def shown(default: Any) -> str:
@@ -117,13 +118,28 @@ def test_every_variable_that_the_code_reads_is_explained_and_no_other() -> None:
     assert {words(name)[0] for name, _, _ in table("variable")} == read
 
 
-def test_every_link_leads_somewhere() -> None:
-    headings = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
-    links = re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert links
-    broken = [link for link in links if link.startswith("#") and link[1:] not in headings]
-    broken += [link for link in links if not link.startswith(("#", "https://")) and not (ROOT / link).exists()]
+def anchors(path: Path) -> set[str]:
+    """What a link may name behind `#` on a page."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "deploy/README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text()) if not link.startswith("https://")]
+    broken = []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = ROOT / Path(page).parent / name if name else ROOT / page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
     assert broken == []
+
+
+def test_every_page_is_read_and_reached_from_the_first_one() -> None:
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
+    assert pages == set(PAGES) - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in PAGES["README.md"]} == set()
 
 
 def test_every_make_target_it_names_exists() -> None:
