@@ -7,9 +7,8 @@ not applied, or unknown. Nothing here decides what an unknown write came to: `se
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ import pyarrow as pa
 from connectors import jsontext
 from connectors.base import Change, Clock, Receipt, Result, Sink, Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.callers import Callers
 from pipelines.keys import key_of, key_values
 from pipelines.ledger import State, Write
 from pipelines.ledger_bulk import Settled
@@ -131,20 +131,20 @@ class _Application:
 
     def send(self, windows: Iterator[list[_Call]]) -> Applied:
         under_way: dict[Future[list[Receipt]], _Call] = {}
-        with _executor(self._target.concurrency) as pool:
+        with Callers(self._target.concurrency) as callers:
             try:
                 while True:
                     while len(under_way) < self._target.concurrency and (call := self._next(windows)) is not None:
                         if any(other.op != call.op for other in under_way.values()):
                             self._queue.appendleft(call)  # no delete overtakes a create or an update
                             break
-                        under_way[pool.submit(copy_context().run, self._write, call)] = call
+                        under_way[callers.hand(self._write, call)] = call
                         self._call_count += 1
                     if not under_way:
                         break
-                    if not self._queue and self._target.concurrency > 1:
+                    if not self._queue:
                         self._intend_next(windows)  # while answers are awaited, so that the next call need not wait for the disk
-                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    for future in callers.answered(under_way):
                         self._take(under_way.pop(future), future)
             finally:
                 self._drain(under_way)
@@ -166,9 +166,15 @@ class _Application:
                 while self._queue:
                     self._not_applied(self._queue.popleft())
             if self._queue:
-                return self._queue.popleft()
+                return self._no_larger_than_wanted(self._queue.popleft())
             if not self._intend_next(windows):
                 return None
+
+    def _no_larger_than_wanted(self, call: _Call) -> _Call:
+        """The call, or as much of it as one call takes by now; the rest is the next one. Intents are of records, not of calls."""
+        if len(call.writes) > self._size.now:
+            self._queue.appendleft(_Call(call.writes[self._size.now :]))
+        return _Call(call.writes[: self._size.now])
 
     def _intend_next(self, windows: Iterator[list[_Call]]) -> bool:
         """Make the intents of the next window durable, and with them what came of earlier writes. False where there is none left."""
@@ -238,22 +244,6 @@ class _Application:
     def _flush(self) -> None:
         settled, self._settled = self._settled, []
         self._ledger.settle(self._run_id, settled)
-
-
-class _Inline(Executor):
-    """Runs a call where it is submitted, so that one caller at a time stays one thread."""
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        future: Future[object] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 (handed on through the future)
-            future.set_exception(error)
-        return future
-
-
-def _executor(concurrency: int) -> Executor:
-    return _Inline() if concurrency == 1 else ThreadPoolExecutor(concurrency, thread_name_prefix="apply")
 
 
 def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: Clock, wanted: _Size) -> Iterator[list[_Call]]:

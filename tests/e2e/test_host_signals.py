@@ -27,8 +27,8 @@ class _Slow:
         return wrapped
 
 
-def _begun(made: Project, slow: _Slow) -> Any:
-    made.write("connections.yaml", CONNECTIONS.replace("    streams:", "    concurrency: 1\n    streams:"))
+def _begun(made: Project, slow: _Slow, timeout_s: int = 60) -> Any:
+    made.write("connections.yaml", CONNECTIONS.replace("    streams:", f"    concurrency: 1\n    timeout_s: {timeout_s}\n    streams:"))
     made.contacts(*(contact(n) for n in range(12)))
     made.sync(writes={"batch": 1})
     process = made.start("run", "c2p", "--json")
@@ -39,8 +39,8 @@ def _begun(made: Project, slow: _Slow) -> Any:
 def test_a_run_that_is_asked_to_end_leaves_in_doubt_only_the_call_that_was_under_way(tmp_path: Path) -> None:
     slow = _Slow()
     with project(tmp_path, around=slow) as made:
-        process = _begun(made, slow)
-        process.send_signal(signal.SIGTERM)
+        process = _begun(made, slow, timeout_s=2)
+        process.send_signal(signal.SIGTERM)  # its answer is awaited for as long as an answer ever is
         out, err = process.communicate(timeout=60)
         slow.let_go.set()
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.summary import Summary
-from tests.simulation import extracting, others, remember
+from tests.simulation import extracting, others, remember, sending
 from tests.simulation.checker import Violation
 from tests.simulation.ledgers import Ledgers
 from tests.simulation.pair import together
@@ -45,7 +45,8 @@ def simulating() -> Iterator[Ledgers]:
     memory = Path("/dev/shm")
     cores = pa.cpu_count()
     pa.set_cpu_count(1)
-    with tempfile.TemporaryDirectory(prefix="crossdock-", dir=memory if memory.is_dir() else None) as folder, extracting.inline():
+    shared = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="crossdock-", dir=shared) as folder, extracting.inline(), sending.inline():
         ledgers = Ledgers(Path(folder))
         gc.collect()
         gc.freeze()
