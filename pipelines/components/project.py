@@ -21,6 +21,7 @@ from pipelines.components.session import RESOURCE, Session, open_session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import broken_sync_defs, build_sync_defs, job_of
 from pipelines.components.triggers import sensor_of
+from pipelines.components.wanted import syncs_wanted
 from pipelines.components.watching import watching_defs
 from pipelines.components.working import working_defs
 from pipelines.runtime import Runtime, open_runtime
@@ -37,6 +38,8 @@ class Project:
     """The syncs of a project as Dagster shows them. Asks no platform anything."""
 
     runtime: Runtime
+    wanted: frozenset[str] | None = None
+    """The syncs that are loaded; None: all."""
 
     @cached_property
     def problems(self) -> dict[str, str]:
@@ -60,7 +63,11 @@ class Project:
     @cached_property
     def jobs(self) -> dict[str, UnresolvedAssetJobDefinition]:
         """The job of each sync that can run: one object, whoever names it."""
-        return {name: job_of(spec) for name, spec in self.specs.items()}
+        return {name: job_of(spec) for name, spec in self.specs.items() if self.loads(name)}
+
+    def loads(self, name: str) -> bool:
+        """Whether that sync is loaded."""
+        return self.wanted is None or name in self.wanted
 
     @cached_property
     def lookups(self) -> dict[str, tuple[str, ...]]:
@@ -102,7 +109,7 @@ class Project:
 
     def triggers(self) -> dg.Definitions:
         """The sensor of the syncs that follow others, where there are any."""
-        followers = [spec for spec in self.specs.values() if spec.after]
+        followers = [spec for spec in self.specs.values() if spec.after and self.wanted is None]
         jobs = [self.jobs[spec.name] for spec in followers]
         return dg.Definitions(sensors=[sensor_of(followers, jobs, running=self.runtime.schedules_run)] if followers else [])
 
@@ -150,7 +157,8 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
 
     With `session`, steps use that instead of opening the project themselves.
     """
-    project = Project(runtime)
+    specs = runtime.syncs.specs
+    project = Project(runtime, syncs_wanted(specs, {raw_key(spec.source) for spec in specs.values()}))
     runtime.connections, runtime.schedules_run  # noqa: B018 (read now, so that its error is the only one)
     with _loaded_as(project):
         around = _around(runtime, project.specs)
@@ -163,11 +171,12 @@ def _syncs(project: Project) -> dg.Definitions:
     """Through Dagster's own loader where it can read every file, so that other components load and pages know their types."""
     places = project.runtime.places
     unreadable = project.runtime.syncs.errors
-    if not unreadable and places.syncs == _package_folder():
+    if not unreadable and project.wanted is None and places.syncs == _package_folder():
         return dg.load_from_defs_folder(path_within_project=places.root)
-    if unreadable:
+    if unreadable and project.wanted is None:
         _log.warning("components that are no syncs are left out until every file under pipelines/defs can be read")
-    return dg.Definitions.merge(*(project.sync_defs(name) for name in sorted({*project.runtime.syncs.files, *unreadable})))
+    names = sorted(name for name in {*project.runtime.syncs.files, *unreadable} if project.loads(name))
+    return dg.Definitions.merge(*map(project.sync_defs, names))
 
 
 def _package_folder() -> Path:

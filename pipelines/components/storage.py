@@ -3,7 +3,11 @@
 dagster.yaml names this class, so that one file serves a laptop and a cluster.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster import Field, Noneable
@@ -34,9 +38,20 @@ class Storage(DagsterStorage, ConfigurableClass):
         if (url := dagster_database(os.environ)) is None:
             from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
-            return DagsterSqliteStorage(config_value["folder"] or str(dagster_home(places(), os.environ)), inst_data)
+            folder = Path(config_value["folder"] or dagster_home(places(), os.environ))
+            with _alone(folder):
+                return DagsterSqliteStorage(str(folder), inst_data)
         try:
             from dagster_postgres.storage import DagsterPostgresStorage
         except ImportError:
             raise ConfigError("Dagster's storage in PostgreSQL needs its driver; install crossdock[postgres]") from None
         return DagsterPostgresStorage(url, inst_data=inst_data)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: the first makes the tables, and a daemon and a web server that start together would both try to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "storage.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
