@@ -57,7 +57,7 @@ def main() -> None:
         for number in range(given.syncs):
             robostack.add_resource(f"people{number}")
         environ = _project(folder, given, urls)
-        began_s = given.every_s * (1 + (time.time() + 30) // given.every_s)  # the first tick that the servers are surely up for
+        began_s = given.every_s * (1 + (time.time() + 90) // given.every_s)  # Dagster's daemon first looks at a minute's start
         with _servers(folder, environ) as servers:
             rounds = _watched(servers, began_s, given.every_s, given.for_s // given.every_s)
             fine = all(server.poll() is None for server in servers)
