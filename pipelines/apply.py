@@ -10,28 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
-from connectors import jsontext
-from connectors.base import Change, Clock, Receipt, Result, Sink, Stream
+from connectors.base import Clock, Receipt, Result, Sink, Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.callers import Callers
-from pipelines.keys import key_of, key_values
 from pipelines.ledger import State, Write
 from pipelines.ledger_bulk import Settled
+from pipelines.payloads import Row, changes_of, op_of, rows_of, settlement, write_of
 
 INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
-
-_STATES = {
-    Result.APPLIED: State.CONFIRMED,
-    Result.ACCEPTED: State.ACCEPTED,
-    Result.REJECTED: State.REJECTED,
-    Result.NOT_SENT: State.NOT_APPLIED,
-    Result.UNKNOWN: State.UNKNOWN,
-}
 
 
 class Journal(Protocol):
@@ -195,7 +185,7 @@ class _Application:
 
     def _write(self, call: _Call) -> list[Receipt]:
         self._may_send()
-        return list(self._target.sink.write(self._target.stream, [_change(write, self._target.match) for write in call.writes]))
+        return list(self._target.sink.write(self._target.stream, changes_of(call.writes, self._target.match)))
 
     def _take(self, call: _Call, future: Future[list[Receipt]]) -> None:
         try:
@@ -212,7 +202,7 @@ class _Application:
             return
         self._size.learn(clean=all(receipt.result is not Result.UNKNOWN for receipt in receipts.values()))
         missing = Receipt(seq=-1, result=Result.UNKNOWN, reason="the connector gave no receipt")
-        self._record([_settlement(write, receipts.get(write.seq, missing)) for write in call.writes])
+        self._record([settlement(write, receipts.get(write.seq, missing)) for write in call.writes])
 
     def _bisect(self, call: _Call, receipts: dict[int, Receipt]) -> None:
         """Halve a refused call until the record that the platform refuses stands alone.
@@ -248,18 +238,17 @@ class _Application:
 
 def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: Clock, wanted: _Size) -> Iterator[list[_Call]]:
     """The plan cut into calls of one op, in windows whose intents are made durable together."""
-    each = (row for part in rows for at in range(0, part.num_rows, 1000) for row in part.slice(at, 1000).to_pylist())
-    for op, group in itertools.groupby(each, key=lambda row: row["op"]):
+    for op, group in itertools.groupby(rows_of(rows), op_of):
         capability = target.stream.capabilities.write(op)
         if capability is None:
             raise ConfigError(f"{target.stream.name} cannot be written by {op}; change the sync's mode")
         for window, size in _windows(group, capability.max_batch, wanted):
             now = clock.now()
-            writes = [_intent(row, first, now) for row in window]
+            writes = [write_of(row, first, now) for row in window]
             yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]
 
 
-def _windows(rows: Iterator[dict[str, Any]], max_batch: int, wanted: _Size) -> Iterator[tuple[list[dict[str, Any]], int]]:
+def _windows(rows: Iterator[Row], max_batch: int, wanted: _Size) -> Iterator[tuple[list[Row], int]]:
     """Rows of one op in windows of whole calls, each with the size of its calls as it is wanted by then."""
     while True:
         size = max(1, min(max_batch, wanted.now))
@@ -267,35 +256,3 @@ def _windows(rows: Iterator[dict[str, Any]], max_batch: int, wanted: _Size) -> I
         if not window:
             return
         yield window, size
-
-
-def _intent(row: dict[str, Any], first: Write, now: datetime) -> Write:
-    taken = {name: row[name] for name in ("seq", "source_id", "op", "sink_id", "before", "after", "fingerprint")}
-    return replace(first, key=key_of(row["key"]), intent_at=now, **taken)
-
-
-def _object(text: str | None) -> dict[str, object]:
-    value = jsontext.loads(text) if text is not None and text != "{}" else {}
-    if not isinstance(value, dict):
-        raise TypeError("a plan row holds JSON objects")
-    return value
-
-
-def _change(write: Write, match: tuple[str, ...]) -> Change:
-    return Change(
-        seq=write.seq,
-        op=write.op,  # type: ignore[arg-type]
-        key=key_values(write.key, match),
-        fields=_object(write.after),  # type: ignore[arg-type]
-        sink_id=jsontext.loads(write.sink_id) if write.sink_id is not None else None,
-        before=_object(write.before),  # type: ignore[arg-type]
-    )
-
-
-def _settlement(write: Write, receipt: Receipt) -> Settled:
-    sink_id = jsontext.dumps(receipt.sink_id).decode() if receipt.sink_id is not None else None
-    if receipt.result is Result.MISSING:
-        if write.op == "delete":
-            return (write.seq, State.CONFIRMED, sink_id, "already gone")
-        return (write.seq, State.CONFLICT, sink_id, receipt.reason or "no such record in the sink any more")
-    return (write.seq, _STATES[receipt.result], sink_id, receipt.reason)

@@ -1,12 +1,13 @@
 """The two statements that every write goes through, for hundreds of rows at once: intend and settle. Pure.
 
 One statement of many rows runs inside the database without Python's lock from beginning to end, so that the threads which
-wait for answers go on; a row at a time takes that lock twice per row, and on Postgres a round trip.
+wait for answers go on; a row at a time takes that lock twice per row, and on Postgres a round trip. Both begin with the
+verb itself: SQLite's driver opens no transaction for one that begins with WITH.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
 
@@ -15,45 +16,55 @@ from pipelines.ledger_records import State, Write
 Settled = tuple[int, State, str | None, str]
 """What came of a write: its seq, the state, the sink's id as JSON text (None: the known one stays), the reason."""
 
-ROWS = 250  # in one statement: 3,500 parameters, of 32,766 that SQLite takes
-_GIVEN = tuple(name for name in Write.__dataclass_fields__ if name not in ("state", "intent_at"))
-_KEY = ("run_id", "seq")
-_given = attrgetter(*_GIVEN)
+ROWS = 500  # in one statement: 3,507 parameters, of 32,766 that SQLite takes
+_SHARED = ("run_id", "sync", "op", "attempt", "epoch", "intent_at", "reason")  # what the writes of one call have in common
+_OWN = {"seq": "BIGINT", "key": "TEXT", "source_id": "TEXT", "sink_id": "TEXT", "before": "TEXT", "after": "TEXT", "fingerprint": "BIGINT"}
+_SETTLED = {"seq": "BIGINT", "state": "TEXT", "sink_id": "TEXT", "reason": "TEXT"}
+_shared, _own = attrgetter(*_SHARED), attrgetter(*_OWN)
 
 
 def intents(writes: Iterable[Write], mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Statements with parameters that put these writes in flight, replacing what was known of them. `mark` is the driver's `?` or `%s`."""
-    for part in _parts(writes):
-        moments = {write.intent_at: write.intent_at.isoformat() for write in part}
-        values = chain.from_iterable((moments[write.intent_at], *_given(write)) for write in part)
-        yield _insert(len(part), mark), tuple(values)
+    for shared, alike in groupby(writes, _shared):
+        given = [value.isoformat() if name == "intent_at" else value for name, value in zip(_SHARED, shared, strict=True)]
+        for part in _parts(alike):
+            yield _insert(len(part), mark), (*given, *chain.from_iterable(map(_own, part)))
 
 
 def settlements(run_id: str, settled: Iterable[Settled], now: str, mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Statements with parameters that record what came of writes of one run; of two outcomes of one write the last counts."""
     for part in _parts({outcome[0]: outcome for outcome in settled}.values()):
-        values = chain.from_iterable((seq, state.value, sink_id, reason) for seq, state, sink_id, reason in part)
-        yield _update(len(part), mark), (*values, now, run_id)
+        yield _update(len(part), mark), (now, *chain.from_iterable(part), run_id)
 
 
 @lru_cache(16)
 def _insert(count: int, mark: str) -> str:
-    names = ("intent_at", *_GIVEN, "state")
-    row = f"({f'{mark}, ' * (len(names) - 1)}'{State.IN_FLIGHT}')"
-    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in _KEY)
+    names = (*_SHARED, *_OWN, "state")
+    shared = f"{mark}, " * len(_SHARED)
+    own = ", ".join(f"column{number}" for number in range(1, len(_OWN) + 1))
+    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in ("run_id", "seq"))
     listed = ", ".join(f'"{name}"' for name in names)
-    return f"INSERT INTO crossdock_writes ({listed}) VALUES {', '.join([row] * count)} ON CONFLICT (run_id, seq) DO UPDATE SET {replaced}"  # noqa: S608
+    return (
+        f"INSERT INTO crossdock_writes ({listed}) SELECT {shared}{own}, '{State.IN_FLIGHT}' FROM ({_values(_OWN, count, mark)}) AS own "  # noqa: S608
+        f"WHERE true ON CONFLICT (run_id, seq) DO UPDATE SET {replaced}"
+    )
 
 
 @lru_cache(16)
 def _update(count: int, mark: str) -> str:
-    typed = f"(CAST({mark} AS BIGINT), CAST({mark} AS TEXT), CAST({mark} AS TEXT), CAST({mark} AS TEXT))"
-    rows = ", ".join([typed, *[f"({mark}, {mark}, {mark}, {mark})"] * (count - 1)])
     return (
-        f"WITH settled (seq, state, sink_id, reason) AS (VALUES {rows}) UPDATE crossdock_writes SET state = settled.state, "  # noqa: S608
-        f"sink_id = coalesce(settled.sink_id, crossdock_writes.sink_id), reason = settled.reason, settled_at = {mark} "
-        f"FROM settled WHERE crossdock_writes.run_id = {mark} AND crossdock_writes.seq = settled.seq"
+        f"UPDATE crossdock_writes SET settled_at = {mark}, state = settled.column2, "  # noqa: S608
+        f"sink_id = coalesce(settled.column3, crossdock_writes.sink_id), reason = settled.column4 "
+        f"FROM ({_values(_SETTLED, count, mark)}) AS settled "
+        f"WHERE crossdock_writes.run_id = {mark} AND crossdock_writes.seq = settled.column1"
     )
+
+
+def _values(types: dict[str, str], count: int, mark: str) -> str:
+    """Rows of these types; their columns are column1, column2 and so on, in SQLite and Postgres alike."""
+    typed = ", ".join(f"CAST({mark} AS {kind})" for kind in types.values())
+    plain = ", ".join([mark] * len(types))
+    return f"VALUES ({typed})" + f", ({plain})" * (count - 1)
 
 
 def _parts(items: Iterable[Any]) -> Iterator[Sequence[Any]]:

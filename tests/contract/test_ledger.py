@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from connectors.errors import ConfigError
 from pipelines.ledger import Failure, Ledger, Match, State, Write, open_ledger
@@ -76,6 +77,14 @@ def test_a_new_attempt_replaces_the_intent_of_the_old_one(ledger: Ledger) -> Non
     ledger.settle("r1", [(1, State.NOT_APPLIED, None, "busy")])
     ledger.intend([write(1, attempt=2)])
     assert [(found.attempt, found.state) for found in ledger.open_writes("s")] == [(2, State.IN_FLIGHT)]
+
+
+def test_intents_and_what_came_of_earlier_writes_are_kept_together_or_not_at_all(ledger: Ledger) -> None:
+    ledger.intend([write(1)])
+    nobody = write(2, key=None)
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.intend([nobody], [(1, State.CONFIRMED, "17", "")])
+    assert [(found.seq, found.sink_id) for found in ledger.open_writes("s")] == [(1, None)]
 
 
 def test_writes_are_counted_by_op_and_state(ledger: Ledger) -> None:
