@@ -49,7 +49,7 @@ def extract_window(engine: Engine, spec: SyncSpec, window: Window, backfill: str
         if batch.count and untimed_count(engine.staging, batch, window) == batch.count:
             raise ConfigError(
                 f"none of {batch.count} records of {spec.source} has a time in {window.field!r}, so they lie in no window; "
-                "name the field that does under partitions: {by: …}"
+                "name the field that does under partitions: {by: …}, and its unit where it holds numbers: {epoch: seconds} or milliseconds"
             )
     except ConfigError:
         engine.staging.drop(batch)

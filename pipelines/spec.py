@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Mode = Literal["insert", "update", "upsert", "mirror"]
+Epoch = Literal["seconds", "milliseconds"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -89,6 +90,7 @@ class PartitionSettings(_Settings):
     by: str
     every: Literal["hour", "day", "week", "month"] = "day"
     start: str
+    epoch: Epoch | None = Field(None, description="the field holds numbers that count these units since 1970; None: it holds times as text")
     per_run: int | None = Field(None, ge=1, description="windows that one run of a backfill takes at most; None: all of them")
 
     @field_validator("start")

@@ -105,7 +105,8 @@ def window_of_keys(spec: SyncSpec, first: str, last: str) -> Window:
     found = partitions(spec)
     assert found is not None
     assert spec.partitions is not None
-    return Window(spec.partitions.by, found.time_window_for_partition_key(first).start, found.time_window_for_partition_key(last).end)
+    began, end = found.time_window_for_partition_key(first).start, found.time_window_for_partition_key(last).end
+    return Window(spec.partitions.by, began, end, spec.partitions.epoch)
 
 
 def window_of_run(tags: Mapping[str, str], spec: SyncSpec) -> Window | None:

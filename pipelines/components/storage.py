@@ -42,10 +42,10 @@ class Storage(DagsterStorage, ConfigurableClass):
             with _alone(folder):
                 return DagsterSqliteStorage(str(folder), inst_data)
         try:
-            from dagster_postgres.storage import DagsterPostgresStorage
+            from pipelines.components.storage_postgres import postgres_storage
         except ImportError:
             raise ConfigError("Dagster's storage in PostgreSQL needs its driver; install crossdock[postgres]") from None
-        return DagsterPostgresStorage(url, inst_data=inst_data)
+        return postgres_storage(url, inst_data)
 
 
 @contextmanager

@@ -182,3 +182,17 @@ def test_a_thirty_day_backfill_that_is_interrupted_goes_on_and_writes_no_record_
         assert (cursor(made, live), cursor(made, spec)) == before
         assert written == {f"c{n}@example.com": 1 for n in range(600)}
         assert {str(person["email"]) for person in made.people()} == set(written)
+
+
+def test_windows_of_a_field_of_numbers_are_read_by_numbers(tmp_path: Path) -> None:
+    with world(tmp_path) as made:
+        made.put_contacts(*(contact(n, updated_at=1767225600000 + (n // 10) * 86_400_000 + n) for n in range(40)))
+        spec = made.spec(read=INCREMENTAL)
+        made.run(spec)
+        spoil(made)
+        before = cursor(made, spec)
+        day = Window("updated_at", FIRST + timedelta(days=1), FIRST + timedelta(days=2), "milliseconds")
+        summary = backfill(made, spec, day, "numbers")
+        assert (summary.status, summary.read, summary.updated) == ("ok", 10, 10)
+        assert {person["score"] for person in made.people() if person["name"] != "spoilt"} == set(range(10, 20))
+        assert cursor(made, spec) == before

@@ -72,3 +72,32 @@ def test_a_window_covers_what_lies_in_it_and_comes_back_from_a_note() -> None:
     )
     assert window_of(DAY.as_json()) == DAY
     assert (str(DAY), str(hour)) == ("at from 2026-03-29 to before 2026-03-30", "at from 2026-03-29 to before 2026-03-29 01:00")
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=20), st.sampled_from(["seconds", "milliseconds"]), st.booleans())
+def test_every_number_lies_in_exactly_one_of_adjoining_windows_where_its_unit_is_told(
+    times: list[datetime], epoch: Any, mixed: bool
+) -> None:
+    numbers = [int(moment.replace(tzinfo=UTC).timestamp()) * (1000 if epoch == "milliseconds" else 1) for moment in times]
+    records = records_to_batch([{"at": number} for number in numbers] + [{"at": "soon"}] * mixed, None)
+    edges = sorted({datetime(1980, 1, 1, tzinfo=UTC), *(moment.replace(tzinfo=UTC) for moment in times), datetime(2070, 1, 1, tzinfo=UTC)})
+    windows = [Window("at", first, end, epoch) for first, end in pairwise(edges)]
+    assert sum(window.holds(records).astype(int) for window in windows).tolist() == [1] * len(times) + [0] * mixed
+    assert windows[0].untimed_count(records) == mixed
+    assert DAY.untimed_count(records) == len(records)  # a number alone says no time
+
+
+def test_a_platform_is_asked_in_numbers_for_a_field_of_numbers() -> None:
+    seconds = Window("at", DAY.start, DAY.end, "seconds")
+    milliseconds = Window("at", DAY.start, DAY.end, "milliseconds")
+    asked = [(since.value, since.until) for since in (seconds.since(None), milliseconds.since(1774742400123))]
+    assert asked == [(1774742400, 1774828800), (1774742400000, 1774828800000)]
+    assert held(1774742399.999, 1774742400, 1774828799.5, 1774828800, True, None, window=seconds) == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert window_of(seconds.as_json()) == seconds
