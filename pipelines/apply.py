@@ -22,6 +22,7 @@ from pipelines.ledger_bulk import Settled
 from pipelines.payloads import Row, changes_of, op_of, rows_of, settlement, write_of
 
 INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
+CALLERS_A_WINDOW = 2  # where calls are larger, one call for every so many callers
 
 
 class Journal(Protocol):
@@ -121,10 +122,12 @@ class _Application:
 
     def send(self, windows: Iterator[list[_Call]]) -> Applied:
         under_way: dict[Future[list[Receipt]], _Call] = {}
-        with Callers(self._target.concurrency) as callers:
+        count = self._target.concurrency
+        handed = count + 1 if count > 1 else 1  # one waits for the first caller that is free, so that none waits for the disk
+        with Callers(count) as callers:
             try:
                 while True:
-                    while len(under_way) < self._target.concurrency and (call := self._next(windows)) is not None:
+                    while len(under_way) < handed and (call := self._next(windows)) is not None:
                         if any(other.op != call.op for other in under_way.values()):
                             self._queue.appendleft(call)  # no delete overtakes a create or an update
                             break
@@ -143,6 +146,9 @@ class _Application:
     def _drain(self, under_way: dict[Future[list[Receipt]], _Call]) -> None:
         """However the sending ends: keep the answers that still come, and record as not sent what was intended and was not."""
         for future, call in under_way.items():
+            if future.cancel():
+                self._not_applied(call)
+                continue
             with suppress(Exception):  # the error that ended the sending is on its way already
                 self._take(call, future)
         while self._queue:
@@ -184,14 +190,19 @@ class _Application:
             raise
 
     def _write(self, call: _Call) -> list[Receipt]:
-        self._may_send()
-        return list(self._target.sink.write(self._target.stream, changes_of(call.writes, self._target.match)))
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        try:
+            self._may_send()
+            return list(self._target.sink.write(self._target.stream, changes_of(call.writes, self._target.match)))
+        except (ConfigError, RetryableError) as error:
+            self._stopped_by = self._stopped_by or error  # at once: another call may wait for this caller
+            raise
 
     def _take(self, call: _Call, future: Future[list[Receipt]]) -> None:
         try:
             receipts = {receipt.seq: receipt for receipt in future.result()}
-        except (ConfigError, RetryableError) as error:
-            self._stopped_by = self._stopped_by or error
+        except (ConfigError, RetryableError):
             self._not_applied(call)
             return
         except BaseException:
@@ -242,17 +253,17 @@ def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: 
         capability = target.stream.capabilities.write(op)
         if capability is None:
             raise ConfigError(f"{target.stream.name} cannot be written by {op}; change the sync's mode")
-        for window, size in _windows(group, capability.max_batch, wanted):
+        for window, size in _windows(group, capability.max_batch, wanted, max(1, target.concurrency // CALLERS_A_WINDOW)):
             now = clock.now()
             writes = [write_of(row, first, now) for row in window]
             yield [_Call(tuple(writes[at : at + size])) for at in range(0, len(writes), size)]
 
 
-def _windows(rows: Iterator[Row], max_batch: int, wanted: _Size) -> Iterator[tuple[list[Row], int]]:
-    """Rows of one op in windows of whole calls, each with the size of its calls as it is wanted by then."""
+def _windows(rows: Iterator[Row], max_batch: int, wanted: _Size, calls: int) -> Iterator[tuple[list[Row], int]]:
+    """Rows of one op in windows of `calls` whole calls or more, each with the size of its calls as it is wanted by then."""
     while True:
         size = max(1, min(max_batch, wanted.now))
-        window = list(itertools.islice(rows, size * max(1, INTENTS_AHEAD // size)))
+        window = list(itertools.islice(rows, size * max(calls, INTENTS_AHEAD // size)))
         if not window:
             return
         yield window, size

@@ -10,6 +10,7 @@ import pytest
 from connectors.base import Capabilities, Change, Delivery, ReadCapability, Receipt, Result, Stream, WriteCapability
 from connectors.errors import UnreachableError
 from pipelines.apply import Applied, Target, apply
+from pipelines.callers import Callers
 from pipelines.changes import PLAN_SCHEMA
 from pipelines.ledger import Ledger, State, open_ledger
 from tests.clock import FakeClock
@@ -116,6 +117,31 @@ def test_when_the_sink_goes_away_every_row_has_an_outcome_and_nothing_more_is_se
     assert isinstance(ended.stopped_by, UnreachableError)
     assert len(sink.calls) == 2
     assert states(ledger) == {State.CONFIRMED: 10, State.NOT_APPLIED: 1990}
+
+
+def test_a_call_that_waits_for_a_free_caller_is_not_sent_once_the_sink_went_away(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand, waits, handed = Callers.hand, Event(), list[object]()
+
+    def handing(callers: Callers, send: Any, call: Any) -> Any:
+        handed.append(call)
+        answer = hand(callers, send, call)
+        if len(handed) == 3:
+            waits.set()
+        return answer
+
+    class Busy(Sink):
+        def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+            assert waits.wait(30)
+            yield from super().write(stream, changes)
+
+    monkeypatch.setattr(Callers, "hand", handing)
+    sink = Busy(ledger, {0: Result.NOT_SENT, 10: Result.NOT_SENT})
+    ended = run(sink, ledger, clock, *["create"] * 500, concurrency=2)
+    assert isinstance(ended.stopped_by, UnreachableError)
+    assert {call[0] for call in sink.calls} <= {0, 10}
+    assert states(ledger) == {State.NOT_APPLIED: 500}
 
 
 def test_one_refused_update_is_rejected_alone_and_refused_creates_wait_for_a_look(ledger: Ledger, clock: FakeClock) -> None:
