@@ -73,6 +73,7 @@ class Pass:
     told: int | None = None
     pages: int = 0  # with records, of a keyset pass
     chance: float = 1.0  # of each of these being in order by luck
+    cut: bool = False  # whether the last of them may hold less than the platform had
 
     def id_set(self) -> set[Id]:
         """The ids it met."""

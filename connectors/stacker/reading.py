@@ -85,7 +85,7 @@ class Reading:
             return False
         if one.told is not None:
             return one.count >= one.told
-        return one.pages < 2 or one.chance < _CHANCE
+        return (one.pages < 2 and not one.cut) or one.chance < _CHANCE
 
     def _by_keyset(self, one: Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
@@ -117,7 +117,7 @@ class Reading:
             one.totals.see(got.total, len(got.ids), one.count - repeated)
             one.count += len(fresh)
             if len(fresh):
-                cut = len(got.ids) >= self._size or may_be_cap(len(got.ids))
+                one.cut = cut = len(got.ids) >= self._size or may_be_cap(len(got.ids))
                 one.pages += 1
                 one.chance /= factorial(min(len(fresh), 9))
                 one.arrays.append(fresh)

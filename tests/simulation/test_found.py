@@ -202,3 +202,12 @@ def test_a_total_that_agrees_by_chance_proves_no_read_whose_pages_held_records_b
     monkeypatch.setattr(emulator, "search", search)
     summary = both.run(spec)
     assert (summary.status, len(both.people())) == ("refused", 6)
+
+
+def test_a_full_first_page_that_is_in_order_by_chance_is_not_taken_for_the_whole_list(both: World) -> None:
+    both.configure("here", page_size=2)
+    both.stacker.set_switch("total", "absent")
+    both.stacker.set_switch("order_by", "ignored")
+    for number, sid in ((1, "rec_b"), (2, "rec_c"), (3, "rec_a")):
+        both.stacker.create(both.stacker.objects["contacts"], contact(number), sid=sid, quiet=True)
+    assert both.run(both.spec()).created == 3
