@@ -7,10 +7,11 @@ query once per process. Nothing of the engine's decisions is replaced; `whole` s
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,9 +20,15 @@ import duckdb
 import pyarrow as pa
 
 from pipelines import desired, duck, mapping
+from tests.simulation.scenario import KEYS, STRANGERS
 
 Row = tuple[Any, ...]
 _PLACE = "p"  # the column by which a query knows where in its batch a row stands
+_KEY = re.compile(r"k\d+@")
+_NO_ID = (None, "")
+_NUMBER = 900_000_001  # stands for every number that is an id
+_IN_LINE = ("<seq>", "<source_id>", "<sink_id>")
+_MOST = 20_000  # whole answers kept
 
 _real_query, _real_session = duck.query, duck.session
 _real_bind, _real_compile = mapping.bind, desired.compile_mapping
@@ -31,6 +38,7 @@ _slow_hash = functools.cache(_real_hash)  # of a connection's credential, 3 ms
 
 _rows: dict[Any, dict[Row, Row | None]] = {}
 _schemas: dict[Any, pa.Schema] = {}
+_pools: dict[Any, list[dict[Row, None]]] = {}
 _whole: dict[Any, pa.Table] = {}
 _programs: dict[Any, Any] = {}
 _sessions: dict[bool, tuple[Any, duckdb.DuckDBPyConnection]] = {}
@@ -42,71 +50,125 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, **inputs: duck.Rows) 
     counts = {table.num_rows for table in tables.values()}
     if len(counts) != 1 or "GROUP BY" in sql:
         return _ask(connection, sql, tables)
-    kind = (sql, tuple((name, *map(str, table.schema.types)) for name, table in tables.items()))
-    words = _words(sql)
-    used = [table.column(name) for table in tables.values() for name in table.column_names if name in words and name != _PLACE]
+    kind = (sql, tuple((name, *table.schema.types) for name, table in tables.items()))
+    used = [(name, column) for name, table in tables.items() for column in table.column_names if column in _words(sql) and column != _PLACE]
     places = next((table.column(_PLACE).to_pylist() for table in tables.values() if _PLACE in table.column_names), [0] * max(counts))
-    asked: list[Row] = list(zip(*map(_values, used), strict=True)) if used else [()] * max(counts)
+    asked: list[Row] = list(zip(*(_values(tables[name].column(column)) for name, column in used), strict=True))
+    asked = asked or [()] * max(counts)
     together = (kind, tuple(asked), tuple(places))
     if together in _whole:
         return _whole[together]
+    columns = [column for _, column in used]
+    passing = {columns.index(column): out for column, out in _passing(sql) if column in columns}
+    ids = [{out: row[place] for place, out in passing.items() if row[place] not in _NO_ID} for row in asked]
+    rows = [tuple(_token(value, passing[n]) if n in passing else value for n, value in enumerate(row)) for row in asked]
     known = _rows.setdefault(kind, {})
-    first: dict[Row, int] = {}
-    named = [name for table in tables.values() for name in table.column_names if name in words and name != _PLACE]
-    passing = {named.index(column): out for column, out in _passing(sql) if column in named}
-    ids = [{out: row[place] for place, out in passing.items()} for row in asked]
-    if passing:
-        asked = [tuple(_token(value) if place in passing else value for place, value in enumerate(row)) for row in asked]
-        tables = {name: _with_tokens(table, {named[place] for place in passing}) for name, table in tables.items()}
-    for number, row in enumerate(asked):  # in the order of their places, as every answer is
-        if row not in known:
-            first.setdefault(row, number)
-    if first or kind not in _schemas:
-        part = {name: table.take(pa.array(first.values(), pa.int64())) for name, table in tables.items()}
-        _learn(known, kind, list(first), [places[number] for number in first.values()], _ask(connection, sql, part))
+    if not rows:
+        _whole[together] = _ask(connection, sql, tables)
+        return _whole[together]
+    if any(row not in known for row in rows):
+        groups = [0 if name == "wanted" else 1 if name == "last" else 2 for name, _ in used]
+        new = [row for row in dict.fromkeys(_akin(kind, rows, groups)) if row not in known]
+        try:
+            _learn(known, kind, new, _ask(connection, sql, _tables_of(tables, used, new)))
+        except duckdb.Error:  # about a record that cannot be mapped the query itself is asked
+            return _ask(connection, sql, tables)
     schema = _schemas[kind]
-    moving = [name in (_PLACE, "seq") for name in schema.names]
     found = [
-        tuple(
-            value + place if moves else _passed(name, own[name]) if name in own else value
-            for name, value, moves in zip(schema.names, answer, moving, strict=True)
-        )
-        for row, place, own in zip(asked, places, ids, strict=True)
+        tuple(_told(name, value, place, own) for name, value in zip(schema.names, answer, strict=True))
+        for row, place, own in zip(rows, places, ids, strict=True)
         if (answer := known[row]) is not None
     ]
-    columns = list(zip(*found, strict=True)) or [()] * len(schema)
-    made = pa.Table.from_arrays([pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    answers = list(zip(*found, strict=True)) or [()] * len(schema)
+    made = pa.Table.from_arrays([pa.array(list(column), field.type) for column, field in zip(answers, schema, strict=True)], schema=schema)
+    if len(_whole) > _MOST:
+        _whole.clear()
     _whole[together] = made
+    return made
+
+
+def _akin(kind: Any, asked: Iterable[Row], groups: Sequence[int]) -> Iterator[Row]:
+    """The rows asked for, and those that schedules will ask for next: of every key, and with what was desired, found and last
+    written of one record beside each other as they were of others. One query of a thousand rows takes as long as one of a single row.
+    """
+    pools = _pools.setdefault(kind, [dict[Row, None]() for _ in range(3)])
+    for row in asked:
+        yield row
+        keys = {key for value in row if isinstance(value, str) for key in _KEY.findall(value)}
+        if len(keys) == 1:
+            (key,) = keys
+            for group, pool in enumerate(pools):
+                values = (value for value, own in zip(row, groups, strict=True) if own == group)
+                pool[tuple(value.replace(key, "k#@") if isinstance(value, str) else value for value in values)] = None
+    if not all(pools[group] for group in groups):
+        return
+    for parts in itertools.product(*(pool or {(): None} for pool in pools)):
+        values = [iter(part) for part in parts]
+        one = [next(values[group]) for group in groups]
+        for number in range(KEYS + STRANGERS):
+            yield tuple(value.replace("k#@", f"k{number}@") if isinstance(value, str) else value for value in one)
+
+
+def _tables_of(tables: Mapping[str, pa.Table], used: Sequence[tuple[str, str]], rows: Sequence[Row]) -> dict[str, pa.Table]:
+    """Input tables with these rows, numbered from 0; what the query does not mean stands as in the first row."""
+    given = {place: list(values) for place, values in zip(used, zip(*rows, strict=True), strict=True)}
+    made = {}
+    for name, table in tables.items():
+        columns = []
+        for field in table.schema:
+            if field.name == _PLACE:
+                values = list(range(len(rows)))
+            elif (name, field.name) in given:
+                values = given[name, field.name]
+            else:
+                values = table.column(field.name)[:1].to_pylist() * len(rows)
+            columns.append(pa.array(values, field.type))
+        made[name] = pa.Table.from_arrays(columns, schema=table.schema)
     return made
 
 
 @functools.cache
 def _passing(sql: str) -> tuple[tuple[str, str], ...]:
-    """Columns that a query only hands on, as (column, as what): ids, of which every schedule has its own."""
-    written = re.search(r"(?:CAST\(to_json\((g\d+)\) AS VARCHAR\)|CAST\((g\d+) AS VARCHAR\)), 'null'\) AS sink_id", sql)
+    """Columns that a query only hands on, as (column, as what): ids and numbers, of which every schedule has its own."""
+    if sql.endswith(" AS line FROM rows"):
+        return tuple((name, f"<{name}>") for name in ("seq", "source_id", "sink_id"))
     found = [("source_id", "source_id")] if len(re.findall(r"\bsource_id\b", sql)) == 1 else []
-    if written is not None and len(re.findall(rf"\b{written[1] or written[2]}\b", sql)) == 1:
-        found.append((written[1] or written[2], "sink_id"))
+    for pattern, out in _HANDED_ON:
+        written = re.search(pattern, sql)
+        column = next(filter(None, written.groups()), None) if written is not None else None
+        if column is not None and len(re.findall(rf"\b{column}\b", sql)) == 1:
+            found.append((column, out))
     return tuple(found)
 
 
-def _token(value: Any) -> Any:
+_HANDED_ON = (
+    (r"(?:CAST\(to_json\((g\d+)\) AS VARCHAR\)|CAST\((g\d+) AS VARCHAR\)), 'null'\) AS sink_id", "sink_id"),
+    (r"nullif\(CAST\((c\d+) AS VARCHAR\), ''\) AS i\b", "i"),
+)
+
+
+def _token(value: Any, out: str) -> Any:
     """What stands for every id of a kind."""
-    return value if value is None else "id" if isinstance(value, str) else 1
+    if value in _NO_ID:
+        return value
+    return _NUMBER if isinstance(value, int) else out if out in _IN_LINE else "id"
 
 
-def _with_tokens(table: pa.Table, columns: set[str]) -> pa.Table:
-    for name in columns.intersection(table.column_names):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(
-            place, table.schema.field(place), pa.array(map(_token, table.column(place).to_pylist()), table.schema.types[place])
-        )
-    return table
-
-
-def _passed(name: str, value: Any) -> Any:
-    """An id as the query hands it on: a source's as it is, a sink's as JSON."""
-    return json.dumps(value) if name == "sink_id" else value
+def _told(name: str, value: Any, place: int, own: Mapping[str, Any]) -> Any:
+    """What a query says of a row, about its own place and ids: a sink's id as JSON, all of them spelt out in a line."""
+    if name in (_PLACE, "seq"):
+        return value + place
+    if name == "line":
+        for token, given in own.items():
+            value = (
+                value.replace(json.dumps(str(_NUMBER)), json.dumps(str(given)))
+                if token == "<seq>"
+                else value.replace(token, json.dumps(given)[1:-1])
+            )
+        return value
+    if name not in own:
+        return value
+    return json.dumps(own[name]) if name == "sink_id" else str(own[name])
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -116,15 +178,14 @@ def _ask(connection: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, p
         return connection.execute(sql).to_arrow_table()
 
 
-def _learn(known: dict[Row, Row | None], kind: Any, wanted: list[Row], places: list[int], answer: pa.Table) -> None:
+def _learn(known: dict[Row, Row | None], kind: Any, wanted: Sequence[Row], answer: pa.Table) -> None:
     """Keep each answered row, what it says of its place counted from there; None: it was filtered out."""
     _schemas[kind] = answer.schema
     numbered = [name in (_PLACE, "seq") for name in answer.schema.names]
     given = list(zip(*[column.to_pylist() for column in answer.columns], strict=True))
-    if len(given) != len(wanted):
-        by_place = {row[numbered.index(True)]: row for row in given}
-        given = [by_place.get(place) for place in places]  # type: ignore[misc]
-    for row, place, found in zip(wanted, places, given, strict=True):
+    by_place = dict(enumerate(given)) if len(given) == len(wanted) else {row[numbered.index(True)]: row for row in given}
+    for place, row in enumerate(wanted):
+        found = by_place.get(place)
         known[row] = (
             None if found is None else tuple(value - place if moves else value for value, moves in zip(found, numbered, strict=True))
         )
