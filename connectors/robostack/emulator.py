@@ -162,7 +162,8 @@ def _update(store: Store, resource: Resource, body: Json) -> Response:
             raise Refused(400, "updation is an object")
         keys = _written(store, resource, selection)
         values = store.accepted(resource, updation, update=True)
-        store.put(resource, [{**resource.records[key], **values} for key in keys])
+        blank = dict.fromkeys(resource.fields) if store.switches["updation"] == "replaces" else {}
+        store.put(resource, [{**resource.records[key], **blank, "id": key, **values} for key in keys])
         touched += keys
     return _touched(store, resource, touched, store.switches["update_answers"], [store.shown(resource, key) for key in touched])
 

@@ -1,7 +1,9 @@
 """Writing Robostack: creates in one call, never resent and never paired by position; updates and deletes one by one, by key."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectors.base import Change, JsonValue, Receipt, Record, Result, Stream
@@ -22,7 +24,9 @@ class RobostackSink(RobostackSource):
     def __init__(self, settings: RobostackSettings, ports: Ports) -> None:
         super().__init__(settings, ports)
         self._selects: set[str] = set()  # resources where a selection by id was seen to find that record alone
+        self._merges: set[str] = set()  # resources where an update was seen to leave the fields alone that it does not name
         self._unsafe: dict[str, str] = {}  # resource → why nothing is updated or deleted there any more
+        self._alone = threading.Lock()  # held by the first write of a kind until it is known what such a write does
 
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """Write changes of one op: creates in a single call, updates and deletes one call each. One receipt per change.
@@ -60,32 +64,78 @@ class RobostackSink(RobostackSource):
         """Stops sending at the first change that could not be sent; raises only if that is the first of them."""
         for number, change in enumerate(changes):
             try:
-                self._check_selection(stream, change)
-                yield self._write_one(stream, change)
+                yield self._checked(stream, change)
             except (ConfigError, RetryableError) as error:
                 if number == 0:
                     raise
                 yield from (Receipt(rest.seq, Result.NOT_SENT, reason=str(error)) for rest in changes[number:])
                 return
 
-    def _check_selection(self, stream: Stream, change: Change) -> None:
-        """Refuse (ConfigError) to update or delete where a selection by id does not find that record alone: it might hit every record."""
+    def _checked(self, stream: Stream, change: Change) -> Receipt:
+        """The receipt of a change that is sent only where those before it did no more than they said."""
+        with self._alone:
+            seen = self._check_selection(stream, change)
+            if change.op == "update" and stream.name not in self._merges and not _unselectable(change):
+                return self._first_update(stream, change, self._record(stream, change) if seen is None else seen)
+        return self._write_one(stream, change)
+
+    def _first_update(self, stream: Stream, change: Change, before: Record) -> Receipt:
+        """Update one record and see whether its other fields stay; where they are gone, put them back, and stop updating there."""
+        receipt = self._write_one(stream, change)
+        others = {name for name in before if _holds(before, name)} - change.fields.keys() - {stream.id_field}
+        if receipt.result not in (Result.APPLIED, Result.ACCEPTED) or not others:
+            return receipt
+        shown = receipt.answer or {}
+        now = shown if all(_holds(shown, name) for name in others) else self._record(stream, change)
+        gone = sorted(name for name in others if not _holds(now, name))
+        if not now or same(dict(now), before):  # nothing was learnt: the next update is looked at in its turn
+            return receipt
+        if not (gone and (set(gone) & change.key.keys() or 2 * len(gone) > len(others))):
+            self._merges.add(stream.name)
+            return receipt
+        self._unsafe[stream.name] = f"an update of one record cleared {', '.join(gone)}, which it did not name,"
+        own = stream.read_only | {stream.id_field}
+        whole = {name: value for name, value in {**before, **change.fields}.items() if name not in own}
+        restored = self._write_one(stream, replace(change, fields=whole))
+        now = self._record(stream, change)
+        if restored.result in (Result.APPLIED, Result.ACCEPTED) and all(same(now.get(name), before[name]) for name in others):
+            return receipt
+        reason = f"{self._unsafe[stream.name]} and they could not be put back: {', '.join(gone)} of this record are to be restored by hand"
+        return Receipt(change.seq, Result.UNKNOWN, change.sink_id, reason)
+
+    def _record(self, stream: Stream, change: Change) -> Record:
+        """The record that the change is of, as it is now; empty where it is not found."""
+        try:
+            rows = self._look_up(stream, {stream.id_field: change.sink_id}).decoded()
+        except (ContractError, RefusedError):
+            return {}
+        return next((row for row in rows if _is(row, stream, change)), {})
+
+    def _check_selection(self, stream: Stream, change: Change) -> Record | None:
+        """Refuse (ConfigError) to update or delete where a selection by id does not find that record alone: it might hit every record.
+
+        Gives the record as it was found, empty where it was not; None where nothing was asked.
+        """
+        seen: Record | None = None
         if (stream.name not in self._selects and stream.name not in self._unsafe) and not _unselectable(change):
             try:
-                others = [row for row in self._look_up(stream, {stream.id_field: change.sink_id}).decoded() if not _is(row, stream, change)]
+                rows = self._look_up(stream, {stream.id_field: change.sink_id}).decoded()
             except (ContractError, RefusedError) as error:
                 raise ConfigError(
                     f"{stream.name!r} could not be asked for one record by {stream.id_field}, so nothing is changed: {error}"
                 ) from None
-            if others:
+            seen = next((row for row in rows if _is(row, stream, change)), {})
+            if others := [row for row in rows if not _is(row, stream, change)]:
                 self._unsafe[stream.name] = f"a selection of one record by {stream.id_field} found {len(others):,} others"
             else:
                 self._selects.add(stream.name)
         if stream.name in self._unsafe:
             raise ConfigError(
                 f"{self._unsafe[stream.name]} in {stream.name!r}, so updates and deletes are not safe there and are not sent; "
-                f"see with `crossdock call` what a selection by {stream.id_field} finds, and declare the right key under streams"
+                f"see with `crossdock call` what a selection by {stream.id_field} finds and what an update does, "
+                "and declare the right key under streams"
             )
+        return seen
 
     def _write_one(self, stream: Stream, change: Change) -> Receipt:
         why = _unselectable(change) or (_unwritable(stream, change) if change.op == "update" else "")
@@ -179,6 +229,10 @@ def _unwritable(stream: Stream, change: Change) -> str:
     if own:
         return f"{own[0]} is set by the platform and is never written; remove it from the mapping"
     return "" if change.fields else "there is no field to write"
+
+
+def _holds(record: Mapping[str, JsonValue], name: str) -> bool:
+    return record.get(name) not in (None, "", [], {})
 
 
 def _is(row: Record, stream: Stream, change: Change) -> bool:

@@ -331,3 +331,25 @@ def test_one_look_proves_that_a_selection_by_id_finds_one_record() -> None:
         written(sink, [Change(n, "update", {"number": f"P{n}"}, {"note": "new"}, n + 1) for n in range(4)])
         written(sink, [Change(9, "delete", {"number": "P4"}, {}, 5)])
         assert sink.request_counts() == {"read": 1, "write": 5}
+
+
+@pytest.mark.parametrize("way", SWITCHES["update_answers"])
+def test_updating_stops_at_the_first_record_whose_other_fields_an_update_clears_and_they_are_put_back(way: str) -> None:
+    store = store_with(4, updation="replaces", update_answers=way)
+    before = {key: dict(record) for key, record in kept(store).items()}
+    with connected(store) as sink:
+        receipts = written(sink, [Change(n, "update", {"number": f"P{n}"}, {"note": "new"}, n + 1) for n in range(3)])
+        assert sink.request_counts()["write"] == 2
+        with pytest.raises(ConfigError, match="cleared lines, number, which it did not name, in 'parts'"):
+            written(sink, [Change(9, "delete", {"number": "P3"}, {}, 4)])
+    assert [receipt.result for receipt in receipts] == [receipts[0].result, Result.NOT_SENT, Result.NOT_SENT]
+    assert receipts[0].result in (Result.APPLIED, Result.ACCEPTED)
+    assert kept(store) == before | {1: before[1] | {"note": "new"}}
+
+
+def test_one_update_proves_that_updates_leave_other_fields_alone() -> None:
+    store = store_with(5, update_answers="nothing")
+    with connected(store) as sink:
+        for note in ("new", "newer"):
+            written(sink, [Change(n, "update", {"number": f"P{n}"}, {"note": note}, n + 1) for n in range(4)])
+        assert sink.request_counts() == {"read": 2, "write": 8}

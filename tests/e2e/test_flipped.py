@@ -50,6 +50,7 @@ SPOKEN: dict[tuple[str, str, str], Spoken] = {
     ("stacker", "delete", "refused"): Spoken("refused with status 409"),
     ("stacker", "max_text", "50"): Spoken("name is too long"),
     ("robostack", "match", "ignored"): Spoken("so updates and deletes are not safe there"),
+    ("robostack", "updation", "replaces"): Spoken("which it did not name"),
     ("robostack", "hidden_fields", "kind"): Spoken("reads kind, but the source has no such field"),
     ("robostack", "trims", "yes"): Spoken(NOT_FOUND),
     ("robostack", "lower_cases", "yes"): Spoken(NOT_FOUND),
