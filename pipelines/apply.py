@@ -21,6 +21,7 @@ from pipelines.ledger import State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.payloads import Row, changes_of, op_of, rows_of, settlement, write_of
 
+FIRST_CALL = 50  # records of the first call to a sink that this sync never wrote to
 INTENTS_AHEAD = 100  # records whose intents share one durable transaction where calls are smaller
 CALLERS_A_WINDOW = 2  # where calls are larger, one call for every so many callers
 
@@ -39,13 +40,17 @@ class Journal(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """Where changes go and how: `batch` records in one call at most, `concurrency` calls under way at once."""
+    """Where changes go and how: `batch` records in one call at most, `concurrency` calls under way at once.
+
+    Where nothing was ever written this way (not `tried`), the first call is small, and alone until it is answered well.
+    """
 
     sink: Sink
     stream: Stream
     match: tuple[str, ...]
     batch: int
     concurrency: int = 1
+    tried: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,21 @@ class Applied:
 
 @dataclass
 class _Size:
-    """How many records the next call takes: halved when a call ends in doubt, doubled again by every clean one, up to the limit."""
+    """How many records the next call takes: halved when a call ends in doubt, doubled again by every clean one, up to the limit.
+
+    Untried it is small, and at the limit after the first clean call.
+    """
 
     limit: int
     now: int
+    tried: bool
 
     def learn(self, *, clean: bool) -> None:
-        self.now = min(self.limit, 2 * self.now) if clean else max(1, self.now // 2)
+        if clean:
+            self.now = min(self.limit, 2 * self.now) if self.tried else self.limit
+            self.tried = True
+        else:
+            self.now = max(1, self.now // 2)
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ def apply(
     records were answered since it was told last.
     """
     first = Write(run_id, -1, sync, "", None, "", None, State.IN_FLIGHT, attempt, clock.now(), None, None, None, epoch)
-    size = _Size(target.batch, target.batch)
+    size = _Size(target.batch, target.batch if target.tried else min(FIRST_CALL, target.batch), target.tried)
     return _Application(target, first, ledger, clock, may_send, progress, size).send(_calls(rows, target, first, clock, size))
 
 
@@ -127,7 +140,7 @@ class _Application:
         with Callers(count) as callers:
             try:
                 while True:
-                    while len(under_way) < handed and (call := self._next(windows)) is not None:
+                    while len(under_way) < (handed if self._size.tried else 1) and (call := self._next(windows)) is not None:
                         if any(other.op != call.op for other in under_way.values()):
                             self._queue.appendleft(call)  # no delete overtakes a create or an update
                             break
@@ -262,7 +275,7 @@ def _calls(rows: Iterable[pa.RecordBatch], target: Target, first: Write, clock: 
 def _windows(rows: Iterator[Row], max_batch: int, wanted: _Size, calls: int) -> Iterator[tuple[list[Row], int]]:
     """Rows of one op in windows of `calls` whole calls or more, each with the size of its calls as it is wanted by then."""
     while True:
-        size = max(1, min(max_batch, wanted.now))
+        size = max(1, min(max_batch, wanted.now if wanted.tried else wanted.limit))
         window = list(itertools.islice(rows, size * max(calls, INTENTS_AHEAD // size)))
         if not window:
             return

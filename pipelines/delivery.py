@@ -156,7 +156,8 @@ class _Delivery:
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
-        target = Target(self.sink, self.stream, self.spec.match, batch, concurrency)
+        tried = self.engine.ledger.match_count(self.spec.name) > 0
+        target = Target(self.sink, self.stream, self.spec.match, batch, concurrency, tried)
         with writing_while(self.held.holds):
             return apply(
                 rows,

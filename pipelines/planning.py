@@ -118,7 +118,7 @@ class _Planning:
     def _existing(self, seen: Batch | None) -> Observation:
         """What the sink holds: all of it, or as much as this plan needs to see."""
         engine, spec, types = self.engine, self.spec, self.desired.types
-        if spec.compare == "ledger" and len(self.owned) and not engine.ledger.open_writes(spec.name):
+        if spec.compare == "ledger" and len(self.owned) and not engine.ledger.open_writes(spec.name) and not self._older_ledger():
             known = remembered(engine, spec, self.stream, types)
             if known is not None and not self._unheard_of(known):
                 return known
@@ -171,6 +171,12 @@ class _Planning:
         """The key hashes of desired records that this sync knows to have been in the sink and that it does not show."""
         wanted = np.intersect1d(key_hashes(self.desired.index), self.owned)
         return frozenset(np.setdiff1d(wanted, key_hashes(observed.index)).tolist())
+
+    def _older_ledger(self) -> bool:
+        """Whether the ledger does not know the plan that was staged last: an older one may have been put in its place."""
+        staged = self.engine.staging.batches(plan_dataset(self.spec))
+        known = {run.summary.get("plan") for run in self.engine.ledger.runs(self.spec.name)}
+        return bool(staged) and staged[-1].id not in known
 
     def _unheard_of(self, known: Observation) -> bool:
         """Whether records are desired that the ledger never met: the sink must be looked at before they are created."""

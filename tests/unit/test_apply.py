@@ -53,8 +53,8 @@ def rows(*ops: str) -> Iterator[pa.RecordBatch]:
     yield from table.to_batches(max_chunksize=7)  # chunks of the plan must not show in the calls
 
 
-def run(sink: Sink, ledger: Ledger, clock: FakeClock, *ops: str, batch: int = 10, concurrency: int = 1) -> Applied:
-    target: Any = Target(sink, STREAM, ("email",), batch, concurrency)  # type: ignore[arg-type]
+def run(sink: Sink, ledger: Ledger, clock: FakeClock, *ops: str, batch: int = 10, concurrency: int = 1, tried: bool = True) -> Applied:
+    target: Any = Target(sink, STREAM, ("email",), batch, concurrency, tried)  # type: ignore[arg-type]
     return apply(rows(*ops), target, run_id="r", sync="s", ledger=ledger, clock=clock)
 
 
@@ -109,6 +109,28 @@ def test_a_call_in_doubt_halves_the_next_ones_and_clean_calls_double_them_again(
     sink = Sink(ledger, {0: Result.UNKNOWN, 600: Result.UNKNOWN})
     run(sink, ledger, clock, *["create"] * 5000, batch=600)
     assert [len(call) for call in sink.calls[:7]] == [600, 300, 150, 150, 300, 600, 600]
+
+
+def test_the_first_call_of_all_is_small_and_answered_before_others_are_sent(ledger: Ledger, clock: FakeClock) -> None:
+    class Slow(Sink):
+        beside = False
+
+        def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
+            if changes[0].seq == 0:
+                Event().wait(0.2)  # other callers are free for as long
+                self.beside = len(self.calls) > 0
+            yield from super().write(stream, changes)
+
+    sink = Slow(ledger)
+    run(sink, ledger, clock, *["create"] * 1500, batch=500, concurrency=3, tried=False)
+    assert not sink.beside
+    assert (len(sink.calls[0]), sorted(len(call) for call in sink.calls[1:])) == (50, [450, 500, 500])
+
+
+def test_first_calls_stay_small_until_one_is_answered_well(ledger: Ledger, clock: FakeClock) -> None:
+    sink = Sink(ledger, {0: Result.UNKNOWN, 50: Result.REFUSED_BATCH})
+    run(sink, ledger, clock, *["create"] * 1500, batch=500, tried=False)
+    assert [len(call) for call in sink.calls] == [50, 25, 25, 400, 500, 500]
 
 
 def test_when_the_sink_goes_away_every_row_has_an_outcome_and_nothing_more_is_sent(ledger: Ledger, clock: FakeClock) -> None:
