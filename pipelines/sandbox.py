@@ -136,18 +136,21 @@ def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
     Ctrl-C reaches the command itself, which decides when to end; SIGTERM and SIGHUP are handed on to it.
     """
-    try:
-        child = subprocess.Popen(list(command), env=dict(environ))  # noqa: S603
-    except OSError as error:
-        raise ConfigError(f"the command {command[0]!r} cannot be started ({error.strerror}); check its name and PATH") from None
+    started: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
+        for child in started:
+            child.send_signal(number)
 
+    # Before it starts: a program that is started where Ctrl-C is ignored, as behind `&` in a script, would inherit that, and Dagster
+    # takes SIGTERM for the same as Ctrl-C.
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
-        status = child.wait()
+        started.append(subprocess.Popen(list(command), env=dict(environ)))  # noqa: S603
+        status = started[0].wait()
+    except OSError as error:
+        raise ConfigError(f"the command {command[0]!r} cannot be started ({error.strerror}); check its name and PATH") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

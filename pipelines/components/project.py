@@ -136,7 +136,7 @@ class Project:
         connector = self.connector(connection)
         return dg.AssetSpec(
             remote_key(address),
-            description=f"The records of `{address}` as they lie on {connector}: shown to say where records come from and go to.",
+            description=f"On {connector}: the records of {address}, shown to say where records come from and go to.",
             group_name=plain(connection),
             kinds={connector},
         )

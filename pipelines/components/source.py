@@ -52,7 +52,7 @@ def build_source_asset(address: str, readers: Sequence[SyncSpec], kinds: set[str
     @dg.asset(
         key=key,
         deps=[remote_key(address)],
-        description=f"The records of `{address}` as they were last read, staged as they came. Read by {names}.",
+        description=f"As last read: the records of {address}, staged as they came. Used by {names}.",
         group_name=plain(connection),
         kinds=kinds,
         tags={"crossdock/stream": plain(address)},

@@ -77,7 +77,7 @@ def _plan_asset(spec: SyncSpec, lookups: Sequence[dg.AssetDep]) -> dg.AssetsDefi
     @dg.asset(
         key=plan_key(spec.name),
         deps=[raw_key(spec.source), remote_key(spec.target), *lookups],
-        description=f"What it takes to bring `{spec.target}` in step with `{spec.source}`: mapped, compared, guarded. Writes nothing.",
+        description=f"What to write to {spec.target}, from {spec.source}: mapped, compared, guarded. Writes nothing itself.",
         group_name=group(spec),
         kinds={"duckdb"},
         owners=owners(spec.owners),
@@ -152,7 +152,7 @@ def _purpose(spec: SyncSpec) -> str:
         "upsert": "records are created and updated",
         "mirror": "records are created, updated and deleted",
     }[spec.mode]
-    said = f"`{spec.source}` → `{spec.target}`, matched by {', '.join(spec.match)}; {what}."
+    said = f"{spec.source} → {spec.target}, matched by {', '.join(spec.match)}; {what}."
     return f"{spec.description.strip()}\n\n{said}" if spec.description else said
 
 

@@ -154,6 +154,17 @@ def test_a_command_that_does_not_exist_is_one_sentence() -> None:
         run_command(["no-such-command"], os.environ)
 
 
+def test_a_command_inside_takes_ctrl_c_although_we_were_started_where_it_is_ignored() -> None:
+    """As behind `&` in a script. Dagster's servers take SIGTERM for Ctrl-C, and would ignore it as well."""
+    code = "import signal, sys; sys.exit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_command([sys.executable, "-c", code], os.environ) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sandbox_ends_its_command_and_stops_its_emulators(folder: Path, tiny: Emulator, number: signal.Signals) -> None:
     script = (
