@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from connectors.base import Clock
 from connectors.errors import ConfigError
+from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
 from pipelines.ledger_bulk import Settled, intents, settlements
 from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
@@ -38,18 +38,15 @@ class Ledger:
         self._clock = clock
         self._lock = threading.RLock()
         self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
-        self._insert: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+        self._dialect = engine.dialect.name
         self._prepare()
 
     def _prepare(self) -> None:
         self._engine.connect().close()  # an address where nothing answers is a matter of configuration
         with self._begin() as connection:
             tables.make(connection)
-            connection.execute(
-                self._insert(tables.meta)
-                .values(name="schema_version", value=str(tables.SCHEMA_VERSION))
-                .on_conflict_do_nothing(index_elements=["name"])
-            )
+            first = asking.insert_unless_there(self._dialect, tables.meta, "name", "value")
+            connection.execute(first, {"new_name": "schema_version", "new_value": str(tables.SCHEMA_VERSION)})
             found = int(connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")).scalar_one())
         if found > tables.SCHEMA_VERSION:
             raise ConfigError(
@@ -77,19 +74,15 @@ class Ledger:
     def _upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        key = [column.name for column in table.primary_key]
-        statement = self._insert(table)
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-        self._many(connection, statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
+        self._many(connection, asking.upsert(self._dialect, table, *rows[0]), rows)
 
     def _many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """One statement for many rows; for SQLite straight through the driver, which is three times as fast."""
-        if self._engine.dialect.name != "sqlite":
+        if self._dialect != "sqlite":
             connection.execute(statement, list(rows))
             return
-        compiled = statement.compile(dialect=self._engine.dialect, column_keys=list(rows[0]))
-        order = compiled.positiontup
-        connection.exec_driver_sql(str(compiled), [tuple(row[name] for name in order) for row in rows])
+        text, order = asking.spelt(self._engine.dialect, statement, *rows[0])
+        connection.exec_driver_sql(text, [tuple(row[name] for name in order) for row in rows])
 
     # runs
 
@@ -97,8 +90,9 @@ class Ledger:
         """Record that a run started, and what for. Repeating it for the same run changes nothing."""
         known = "{}" if kind == "run" else json.dumps({"kind": kind})
         row = {"run_id": run_id, "sync": sync, "status": "running", "started_at": self._now(), "spec_hash": spec_hash, "summary": known}
+        statement = asking.insert_unless_there(self._dialect, tables.runs, *row)
         with self._begin() as connection:
-            connection.execute(self._insert(tables.runs).values(row).on_conflict_do_nothing(index_elements=["run_id"]))
+            connection.execute(statement, {f"new_{name}": value for name, value in row.items()})
 
     def note_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's summary (values replace those of the same name)."""
@@ -117,30 +111,27 @@ class Ledger:
 
     def _change_summary(self, run_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Replace a run's summary by what `change` makes of it; nobody else changes it meanwhile."""
-        this = tables.runs.c.run_id == run_id
         with self._begin() as connection:
-            found = connection.execute(sa.select(tables.runs.c.summary).where(this).with_for_update()).scalar_one()
-            connection.execute(sa.update(tables.runs).where(this).values(summary=json.dumps(change(json.loads(found)))))
+            found = connection.execute(asking.SUMMARY, {"this_run": run_id}).scalar_one()
+            connection.execute(asking.SET_SUMMARY, {"this_run": run_id, "new_summary": json.dumps(change(json.loads(found)))})
 
     def finish_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         """Record how a run ended; `summary` joins what was noted before."""
         self.note_run(run_id, summary)
         with self._begin() as connection:
-            connection.execute(sa.update(tables.runs).where(tables.runs.c.run_id == run_id).values(status=status, finished_at=self._now()))
+            connection.execute(asking.FINISH, {"this_run": run_id, "new_status": status, "new_finished_at": self._now()})
 
     def run(self, run_id: str) -> Run | None:
         """The run of that id, or None."""
         with self._begin() as connection:
-            row = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().first()
+            row = connection.execute(asking.RUN, {"this_run": run_id}).mappings().first()
         return _run(row) if row else None
 
     def runs(self, sync: str | None = None, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
-        query = sa.select(tables.runs).order_by(tables.runs.c.started_at.desc(), tables.runs.c.run_id.desc()).limit(limit)
-        if sync is not None:
-            query = query.where(tables.runs.c.sync == sync)
+        query, given = (asking.ALL_RUNS, {}) if sync is None else (asking.RUNS, {"this_sync": sync})
         with self._begin() as connection:
-            return [_run(row) for row in connection.execute(query).mappings()]
+            return [_run(row) for row in connection.execute(query, {**given, "most": limit}).mappings()]
 
     def forget_runs(self, sync: str, before: datetime, *, keep: int = 20) -> int:
         """Forget runs that ended before that time, and their writes, but for the newest ones and writes that somebody may still need.
@@ -201,28 +192,17 @@ class Ledger:
 
     def open_writes(self, sync: str) -> list[Write]:
         """Writes of any run of this sync whose outcome is not known, oldest first."""
-        query = (
-            sa.select(tables.writes)
-            .where(tables.writes.c.sync == sync, tables.writes.c.state.in_([state.value for state in OPEN]))
-            .order_by(tables.writes.c.intent_at, tables.writes.c.seq)
-        )
         with self._begin() as connection:
-            return [_write(row) for row in connection.execute(query).mappings()]
+            return [_write(row) for row in connection.execute(asking.OPEN_WRITES, {"this_sync": sync}).mappings()]
 
     def writes(self, run_id: str, states: Sequence[State] | None = None) -> Iterator[Write]:
         """The writes of one run in the order of their seq, in bounded memory."""
+        query, given = (asking.WRITES, {}) if states is None else (asking.WRITES_IN, {"these_states": [state.value for state in states]})
         last = -1
         while True:
-            query = (
-                sa.select(tables.writes)
-                .where(tables.writes.c.run_id == run_id, tables.writes.c.seq > last)
-                .order_by(tables.writes.c.seq)
-                .limit(5000)
-            )
-            if states is not None:
-                query = query.where(tables.writes.c.state.in_([state.value for state in states]))
             with self._begin() as connection:
-                rows = [_write(row) for row in connection.execute(query).mappings()]
+                found = connection.execute(query, {**given, "this_run": run_id, "after_seq": last, "most": 5000})
+                rows = [_write(row) for row in found.mappings()]
             if not rows:
                 return
             yield from rows
@@ -230,9 +210,8 @@ class Ledger:
 
     def write_counts(self, run_id: str) -> dict[tuple[str, State], int]:
         """How many writes of a run stand where, by op and state."""
-        query = sa.select(tables.writes.c.op, tables.writes.c.state, sa.func.count()).where(tables.writes.c.run_id == run_id)
         with self._begin() as connection:
-            rows = connection.execute(query.group_by(tables.writes.c.op, tables.writes.c.state)).all()
+            rows = connection.execute(asking.WRITE_COUNTS, {"this_run": run_id}).all()
         return {(op, State(state)): count for op, state, count in rows}
 
     def history(self, sync: str, key: str) -> list[tuple[Write, str | None]]:
@@ -255,24 +234,17 @@ class Ledger:
         """Forget records that are no longer in the sink."""
         for chunk in _chunks(keys, 500):
             with self._begin() as connection:
-                connection.execute(sa.delete(tables.crosswalk).where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key.in_(chunk)))
+                connection.execute(asking.DROP_MATCHES, {"this_sync": sync, "these": chunk})
 
     def matches(self, sync: str, keys: Sequence[str] | None = None) -> Iterator[Match]:
         """Crosswalk rows of these keys, or of all, in bounded memory."""
-        columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
         if keys is not None:
-            yield from self._matches_with(sync, tables.crosswalk.c.key, keys)
+            yield from self._matches_with(sync, "key", keys)
             return
         last = ""
         while True:
-            query = (
-                sa.select(*columns)
-                .where(tables.crosswalk.c.sync == sync, tables.crosswalk.c.key > last)
-                .order_by(tables.crosswalk.c.key)
-                .limit(20000)
-            )
             with self._begin() as connection:
-                rows = connection.execute(query).all()
+                rows = connection.execute(asking.MATCHES, {"this_sync": sync, "this_key": last, "most": 20000}).all()
             if not rows:
                 return
             yield from (Match(*row) for row in rows)
@@ -280,18 +252,16 @@ class Ledger:
 
     def matches_of_sources(self, sync: str, source_ids: Sequence[str]) -> Iterator[Match]:
         """Crosswalk rows of these source records."""
-        return self._matches_with(sync, tables.crosswalk.c.source_id, source_ids)
+        return self._matches_with(sync, "source_id", source_ids)
 
     def matches_of_hashes(self, sync: str, key_hashes: Sequence[int]) -> Iterator[Match]:
         """Crosswalk rows whose keys have these hashes."""
-        return self._matches_with(sync, tables.crosswalk.c.key_hash, key_hashes)
+        return self._matches_with(sync, "key_hash", key_hashes)
 
-    def _matches_with(self, sync: str, column: "sa.Column[Any]", values: Sequence[Any]) -> Iterator[Match]:
-        columns = [tables.crosswalk.c[name] for name in Match.__dataclass_fields__]
+    def _matches_with(self, sync: str, column: str, values: Sequence[Any]) -> Iterator[Match]:
         for chunk in _chunks(values, 500):
-            query = sa.select(*columns).where(tables.crosswalk.c.sync == sync, column.in_(chunk))
             with self._begin() as connection:
-                rows = connection.execute(query).all()
+                rows = connection.execute(asking.matches_with(column), {"this_sync": sync, "these": chunk}).all()
             yield from (Match(*row) for row in rows)
 
     def match_count(self, sync: str) -> int:
@@ -302,11 +272,9 @@ class Ledger:
 
     def match_hashes(self, sync: str, *, repeats: int | None = None) -> npt.NDArray[np.int64]:
         """The key hashes of every crosswalk row of the sync (with these `repeats`), sorted: what this sync owns."""
-        query = sa.select(tables.crosswalk.c.key_hash).where(tables.crosswalk.c.sync == sync)
-        if repeats is not None:
-            query = query.where(tables.crosswalk.c.repeats == repeats)
+        query, given = (asking.MATCH_HASHES, {}) if repeats is None else (asking.MATCH_HASHES_REPEATED, {"these_repeats": repeats})
         with self._begin() as connection:
-            hashes = np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
+            hashes = np.fromiter((row[0] for row in connection.execute(query, {**given, "this_sync": sync})), dtype=np.int64)
         hashes.sort()
         return hashes
 
@@ -329,17 +297,8 @@ class Ledger:
                 }
                 for failure in {(failure.key, failure.source_id): failure for failure in chunk}.values()
             ]
-            statement = self._insert(tables.failures)
-            changed = {
-                name: statement.excluded[name]
-                for name in ("outcome", "field", "reason", "op", "request", "run_id", "last_seen", "released", "dismissed")
-            }
-            changed["attempts"] = tables.failures.c.attempts + 1
             with self._begin() as connection:
-                connection.execute(
-                    statement.on_conflict_do_update(index_elements=["sync", "key", "source_id"], set_=changed),
-                    rows,
-                )
+                connection.execute(asking.upsert_failures(self._dialect), rows)
 
     def hold_failures(self, sync: str, run_id: str, keys: Iterable[str]) -> None:
         """These records still wait for a person: this run saw them and tried nothing."""
@@ -367,11 +326,11 @@ class Ledger:
 
         With `only`, those of these source records.
         """
-        columns = tables.failures.c
-        statement = sa.delete(tables.failures).where(columns.sync == sync, columns.run_id != run_id, ~columns.dismissed)
-        chosen = [statement] if only is None else [statement.where(columns.source_id.in_(chunk)) for chunk in _chunks(only, 500)]
+        given = {"this_sync": sync, "this_run": run_id}
+        by_source = tables.failures.c.source_id.in_
+        chosen = [asking.DROP_FAILURES] if only is None else [asking.DROP_FAILURES.where(by_source(chunk)) for chunk in _chunks(only, 500)]
         with self._begin() as connection:
-            return sum(connection.execute(one).rowcount for one in chosen)
+            return sum(connection.execute(one, given).rowcount for one in chosen)
 
     def release_failures(self, sync: str, keys: Sequence[str] | None = None) -> int:
         """Allow pending records to be tried again, quarantined ones too. Gives how many."""
@@ -384,11 +343,9 @@ class Ledger:
 
     def failures(self, sync: str, limit: int | None = None, *, dismissed: bool = False) -> list[Failure]:
         """Pending records (or those a person dismissed), the longest pending first."""
-        names, columns = list(Failure.__dataclass_fields__), tables.failures.c
-        query = sa.select(*[columns[name] for name in names]).where(columns.sync == sync, columns.dismissed == dismissed)
-        query = query.order_by(tables.failures.c.first_seen, tables.failures.c.key).limit(limit)
+        query = asking.FAILURES if limit is None else asking.FAILURES.limit(limit)
         with self._begin() as connection:
-            return [Failure(*row) for row in connection.execute(query)]
+            return [Failure(*row) for row in connection.execute(query, {"this_sync": sync, "is_dismissed": dismissed})]
 
     def failure_counts(self, sync: str) -> dict[str, int]:
         """How many records are pending, by outcome."""
@@ -408,9 +365,8 @@ class Ledger:
 
     def position(self, sync: str, spec_hash: str) -> str | None:
         """The id of the last staged batch this sync took in full, or None (also when its spec changed since)."""
-        query = sa.select(tables.positions.c.batch_id).where(tables.positions.c.sync == sync, tables.positions.c.spec_hash == spec_hash)
         with self._begin() as connection:
-            found: str | None = connection.execute(query).scalar()
+            found: str | None = connection.execute(asking.POSITION, {"this_sync": sync, "this_hash": spec_hash}).scalar()
         return found
 
     def move_position(self, sync: str, spec_hash: str, batch_id: str) -> None:
@@ -446,9 +402,8 @@ class Ledger:
 
     def epoch(self, target: str) -> int:
         """How often the right to write to this target was given so far. A plan made at one epoch is stale at the next."""
-        query = sa.select(tables.targets.c.epoch).where(tables.targets.c.target == target)
         with self._begin() as connection:
-            return int(connection.execute(query).scalar() or 0)
+            return int(connection.execute(asking.EPOCH, {"this_target": target}).scalar() or 0)
 
     def held_until(self, target: str) -> datetime | None:
         """Until when somebody has the right to write to this target, unless it is renewed; None where it is free."""
@@ -463,28 +418,23 @@ class Ledger:
 
         `dead`: the caller knows that whoever held it is gone (it holds the host's lock and nobody else's host uses this ledger).
         """
-        columns = tables.targets.c
-        free = sa.or_(columns.holder.is_(None), columns.until < self._now(), sa.literal(dead))
-        first = self._insert(tables.targets).values(target=target, epoch=0).on_conflict_do_nothing(index_elements=["target"])
-        take = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, free)
+        first = asking.insert_unless_there(self._dialect, tables.targets, "target", "epoch")
+        given = {"this_target": target, "this_epoch": epoch, "now": self._now(), "is_dead": dead}
         with self._begin() as connection:
-            connection.execute(first)
-            taken = connection.execute(take.values(epoch=epoch + 1, holder=holder, until=until.isoformat()))
+            connection.execute(first, {"new_target": target, "new_epoch": 0})
+            taken = connection.execute(asking.CLAIM, {**given, "new_holder": holder, "new_until": until.isoformat()})
         return taken.rowcount == 1
 
     def renew(self, target: str, epoch: int, holder: str, until: datetime) -> bool:
         """Keep the right for longer. False where another has taken it meanwhile."""
-        columns = tables.targets.c
-        mine = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, columns.holder == holder)
+        given = {"this_target": target, "this_epoch": epoch, "this_holder": holder, "new_until": until.isoformat()}
         with self._begin() as connection:
-            return connection.execute(mine.values(until=until.isoformat())).rowcount == 1
+            return connection.execute(asking.RENEW, given).rowcount == 1
 
     def release(self, target: str, epoch: int, holder: str) -> None:
         """Give the right back, if it is still held."""
-        columns = tables.targets.c
-        mine = sa.update(tables.targets).where(columns.target == target, columns.epoch == epoch, columns.holder == holder)
         with self._begin() as connection:
-            connection.execute(mine.values(holder=None, until=None))
+            connection.execute(asking.RELEASE, {"this_target": target, "this_epoch": epoch, "this_holder": holder})
 
     @property
     def shared(self) -> bool:

@@ -11,8 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from pipelines import ledger_statements
+
 Row = tuple[Any, ...]
 NOTHING: Mapping[str, Any] = {}
+_LASTING = {id(statement) for statement in vars(ledger_statements).values() if isinstance(statement, sa.Executable)}
 
 
 class QuickEngine:
@@ -57,6 +60,10 @@ class _Connection:
             rows = [{**compiled.params, **row} for row in given]
             self.exec_driver_sql(str(compiled), [tuple(row[name] for name in compiled.positiontup) for row in rows])
             return _Result(self._raw.cursor(), [])
+        known = self._known.get(id(statement))
+        if known is not None:
+            _, sql, order, constants, truths = known
+            return _Result(self._raw.execute(sql, [given[name] if name in given else constants[name] for name in order]), truths)
         found = statement._compile_w_cache(self._dialect, compiled_cache=self._known, column_keys=sorted(given))
         compiled, extracted, replaced, _ = found
         values = compiled.construct_params(given, extracted_parameters=extracted, _collected_params=replaced)
@@ -65,6 +72,8 @@ class _Connection:
             expanded = compiled._process_parameters_for_postcompile(values)
             sql, order, values = expanded.statement, expanded.positiontup, {**values, **expanded.additional_parameters}
         truths = [n for n, column in enumerate(compiled._result_columns) if isinstance(column.type, sa.Boolean)]
+        if id(statement) in _LASTING and not compiled.post_compile_params:
+            self._known[id(statement)] = (statement, sql, order, compiled.params, truths)
         return _Result(self._raw.execute(sql, [values[name] for name in order]), truths)
 
     def exec_driver_sql(self, sql: str, rows: Any) -> None:
