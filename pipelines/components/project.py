@@ -40,6 +40,8 @@ class Project:
     runtime: Runtime
     wanted: frozenset[str] | None = None
     """The syncs that are loaded; None: all."""
+    one_by_one: bool = False
+    """Whether Dagster looks at each sync by itself, so that one that it refuses hides no other."""
 
     @cached_property
     def problems(self) -> dict[str, str]:
@@ -92,7 +94,8 @@ class Project:
                 job=self.jobs[name],
                 running=self.runtime.schedules_run,
             )
-            dg.Definitions.validate_loadable(dg.Definitions(assets=defs.assets, resources={RESOURCE: open_session}))
+            if self.one_by_one:
+                dg.Definitions.validate_loadable(dg.Definitions(assets=defs.assets, resources={RESOURCE: open_session}))
         except Exception as error:  # noqa: BLE001 (whatever Dagster refuses about one sync must not hide the others)
             self.problems[name] = f"sync {name}: Dagster refuses it: {error}"
             return self._broken(name)
@@ -158,12 +161,22 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
     With `session`, steps use that instead of opening the project themselves.
     """
     specs = runtime.syncs.specs
-    project = Project(runtime, syncs_wanted(specs, {raw_key(spec.source) for spec in specs.values()}))
+    wanted = syncs_wanted(specs, {raw_key(spec.source) for spec in specs.values()})
     runtime.connections, runtime.schedules_run  # noqa: B018 (read now, so that its error is the only one)
+    try:
+        return _loadable(Project(runtime, wanted), session)
+    except Exception as error:  # noqa: BLE001 (said again, of the sync that it is about, or of all together)
+        _log.info(f"looking at each sync by itself, as Dagster refuses something about all of them together: {error}")
+        return _loadable(Project(runtime, wanted, one_by_one=True), session)
+
+
+def _loadable(project: Project, session: Session | None) -> dg.Definitions:
+    """Everything of the project, looked at as a whole by Dagster, which keeps what it made of it with these definitions."""
     with _loaded_as(project):
-        around = _around(runtime, project.specs)
+        around = _around(project.runtime, project.specs)
         defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), *around, _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
+    dg.Definitions.validate_loadable(defs)
     return defs
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.components.names import applied_key, op_name, plan_key, raw_key, remote_key
 from pipelines.components.project import without_circles
-from pipelines.components.sync import BROKEN_GROUP, run_config
+from pipelines.components.sync import BROKEN_GROUP, build_sync_defs, run_config
+from pipelines.spec import SyncSpec
 from tests.definitions.projects import Project, new_project
 
 SYNCS = ["companies_to_orgs", "contacts_to_people", "invoices_to_stacker"]
@@ -165,6 +166,25 @@ def test_a_broken_sync_is_an_asset_that_says_why_and_hides_no_other(project: Pro
     assert broken.group_name == BROKEN_GROUP
     assert "broken_one" in broken.description
     assert named in broken.description
+    assert {job.name for job in defs.get_repository_def().get_all_jobs()} == {*SYNCS, "__ASSET_JOB"}
+
+
+def test_a_sync_that_dagster_refuses_only_when_all_are_put_together_hides_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wanting(spec: SyncSpec, **given: Any) -> dg.Definitions:
+        if spec.name != "broken_one":
+            return build_sync_defs(spec, **given)
+
+        @dg.asset(key=applied_key(spec.name), required_resource_keys={"nowhere"})
+        def applied() -> None: ...
+
+        return dg.Definitions(assets=[applied])
+
+    project.write("broken_one", GOOD)
+    monkeypatch.setattr("pipelines.components.project.build_sync_defs", wanting)
+    defs = project.defs()
+    assert "Dagster refuses it" in node(defs, applied_key("broken_one")).description
     assert {job.name for job in defs.get_repository_def().get_all_jobs()} == {*SYNCS, "__ASSET_JOB"}
 
 
