@@ -1,4 +1,4 @@
-"""The statements that every run asks the ledger, each built once, for building one takes longer than SQLite's answer: what varies is bound."""
+"""The statements that every run asks the ledger, each built once; building one takes longer than SQLite's answer. What varies is bound."""
 
 from functools import cache
 from typing import Any
