@@ -119,7 +119,7 @@ def _kill_one(run: "subprocess.Popen[bytes]", helpers: list["subprocess.Popen[by
             try:
                 cursor.execute("SELECT count(*) FROM crossdock_writes")
                 written = int((cursor.fetchone() or (0,))[0])
-                cursor.execute("SELECT holder FROM crossdock_shards WHERE holder IS NOT NULL AND state = 'open' AND shard >= 0")
+                cursor.execute("SELECT holder FROM crossdock_parts WHERE holder IS NOT NULL AND state = 'open' AND shard >= 0")
             except psycopg2.errors.UndefinedTable:
                 continue
             held = {int(holder.split(":")[1]) for (holder,) in cursor.fetchall()}

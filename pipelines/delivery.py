@@ -3,39 +3,42 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from connectors import jsontext
-from connectors.arrow_lists import from_numpy
 from connectors.errors import ConnectorError
 from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Journal, Target, apply
-from pipelines.arrays import numbers, texts
+from pipelines.arrays import single, texts
 from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
+from pipelines.inorder import InOrder
 from pipelines.keys import key_values, plain_id
 from pipelines.ledger import NEVER_SHOWN, Failure, Match, State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.ledger_records import READ_BACK_OTHERWISE
+from pipelines.logs import event
 from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
 from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
-from pipelines.staging import Batch, Dataset
+from pipelines.staging import ROW_GROUP, Batch, Dataset
 
 LAGS_S = (0.3, 0.6, 1.2, 2.4)  # waited for what the platform says it made and does not show yet
 LAG_SAMPLE = 20  # of such records are looked at meanwhile
 LISTED_KEYS = 5_000  # more written records than these are read back with everything else
 
 _WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.IN_FLIGHT)
+_UNANSWERED = (State.UNKNOWN, State.IN_FLIGHT)
+_DOUBTFUL = (*_UNANSWERED, State.ACCEPTED, State.REFUSED)
 _FAILED = {
     State.REJECTED: "rejected",
     State.NOT_APPLIED: "rejected",
@@ -65,22 +68,23 @@ class Delivered:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which rows of a plan: those whose key's hash gives `number` of `count`, and for the number `count` all deletes; without those
-    in `intended` (numbers of rows)."""
+class ReadBack:
+    """What was written and did not read back as it was sent: how many records, in which fields where it is shown, and what is not shown."""
 
-    number: int
-    count: int
-    intended: npt.NDArray[np.int64]
+    differences: int = 0
+    fields: frozenset[str] = frozenset()
+    unshown: int = 0
 
-    def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of this part."""
-        hashes = np.fromiter((crc32(key.encode()) for key in rows.column("key").to_pylist()), np.int64, rows.num_rows)
-        deletes = np.array([op == "delete" for op in rows.column("op").to_pylist()], bool)
-        mine = np.where(deletes, self.count, hashes % self.count) == self.number
-        if len(self.intended):
-            mine &= ~np.isin(numbers(rows.column("seq"), np.int64), self.intended)
-        return rows.filter(from_numpy(mine))
+    def __add__(self, other: "ReadBack") -> "ReadBack":
+        return ReadBack(self.differences + other.differences, self.fields | other.fields, self.unshown + other.unshown)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the sink showed after the writes, and whether what it does not show of writes in doubt is proven not to be there."""
+
+    observed: Observation
+    proven: bool
 
 
 def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, *, progress: Progress = silent) -> Delivered:
@@ -88,41 +92,30 @@ def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence
 
     Raises ConnectorError only where the sink cannot be read back; everything sent is in the ledger then.
     """
-    delivery = _Delivery(engine, spec, run_id, plan, held, engine.ledger, progress)
-    return delivery.finish(delivery.send().stopped_by)
-
-
-def deliver_shard(
-    engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence, ledger: Journal, part: Part, *, progress: Progress = silent
-) -> Applied:
-    """Send the plan's rows of one part. What became of them is found out when the run is closed (`close_delivery`)."""
-    return _Delivery(engine, spec, run_id, plan, held, ledger, progress).send(part)
-
-
-def close_delivery(
-    engine: Engine,
-    spec: SyncSpec,
-    run_id: str,
-    plan: Plan,
-    held: Fence,
-    ledger: Journal,
-    stopped_by: ConnectorError | None,
-    *,
-    progress: Progress = silent,
-) -> Delivered:
-    """Settle every record of a plan whose parts were all sent. `stopped_by`: why a part was not sent to its end."""
-    return _Delivery(engine, spec, run_id, plan, held, ledger, progress).finish(stopped_by)
+    delivery = Delivery(engine, spec, run_id, plan, held, engine.ledger, progress)
+    applied = delivery.send()
+    event("written", records=applied.record_count, calls=applied.call_count)
+    held.confirm()  # whoever took over meanwhile has settled what was sent
+    look = delivery.look()
+    event("looked", records=0 if look is None else look.observed.batch.count)
+    read_back = delivery.settle(look, may_send=applied.stopped_by is None)
+    event("settled")
+    held.confirm()
+    return delivery.close(read_back, applied.stopped_by)
 
 
 @dataclass
-class _Delivery:
+class Delivery:
+    """The steps of delivering a plan, or those of its rows whose numbers are `among`. Each may happen in another process."""
+
     engine: Engine
     spec: SyncSpec
     run_id: str
     plan: Plan
     held: Fence
     ledger: Journal
-    progress: Progress
+    progress: Progress = silent
+    among: range | None = None
     differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
     unshown: set[int] = field(default_factory=set)  # the numbers of what the platform says it made and does not show
 
@@ -135,24 +128,36 @@ class _Delivery:
         self.types = pa.schema([column for column in self.desired.schema if not column.name.startswith("__")])
         places = engine.staging.get_index(self.rows, "desired")
         self.places = places["position"] if places is not None else np.empty(0, np.int64)
+        self.wanted = InOrder(self.desired, self.places[self.places >= 0])
 
-    def send(self, part: Part | None = None) -> Applied:
-        """Send the rows of a part, or all."""
-        rows = self.engine.staging.scan(self.rows)
-        return self._send(rows if part is None else map(part.of, rows), 1, self.spec.writes.batch)
+    def send(self, without: npt.NDArray[np.int64] | None = None) -> Applied:
+        """Send the rows, but for those with these numbers."""
+        if self.among is None:
+            return self._send(self.engine.staging.scan(self.rows), 1, self.spec.writes.batch)
+        numbers = np.setdiff1d(np.arange(self.among.start, self.among.stop), np.empty(0, np.int64) if without is None else without)
+        parts = (numbers[at : at + ROW_GROUP // 2] for at in range(0, len(numbers), ROW_GROUP // 2))
+        rows = (single(self.engine.staging.take(self.rows, part)) for part in parts)
+        return self._send(rows, 1, self.spec.writes.batch)
 
-    def finish(self, stopped_by: ConnectorError | None) -> Delivered:
-        """Settle what was sent, and keep what follows from it."""
-        self.held.confirm()  # whoever took over meanwhile has settled what was sent
-        written = self._written_count()
-        if written:
-            self._settle_all(stopped_by is None)
-        self.held.confirm()
+    def look(self) -> Look | None:
+        """See what became of what was written; None where nothing was."""
+        return Look(*self._look(None)) if next(self._todo(None), None) is not None else None
+
+    def settle(self, look: Look | None, *, may_send: bool) -> ReadBack | None:
+        """Settle what was written, by that look (None: one of its own), and send again what may be. None where nothing was written."""
+        if next(self._todo(None), None) is None:
+            return None
+        self._settle_all(look or Look(*self._look(None)), may_send)
+        fields = frozenset(name for seq, names in self.differing.items() if seq not in self.unshown for name in names)
+        return ReadBack(len(self.differing), fields, len(self.unshown))
+
+    def close(self, read_back: ReadBack | None, stopped_by: ConnectorError | None) -> Delivered:
+        """Keep what follows for the whole plan, when all of it is settled. `stopped_by`: why some was not sent."""
         self._adopt()
         self._keep_failures()
-        fields = tuple(sorted({name for seq, names in self.differing.items() if seq not in self.unshown for name in names}))
-        counts = self.engine.ledger.write_counts(self.run_id)
-        return Delivered(counts, len(self.differing) if written else None, fields, stopped_by, len(self.unshown))
+        counts, found = self.engine.ledger.write_counts(self.run_id), read_back or ReadBack()
+        differences = None if read_back is None else read_back.differences
+        return Delivered(counts, differences, tuple(sorted(found.fields)), stopped_by, found.unshown)
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
@@ -174,16 +179,15 @@ class _Delivery:
 
     # what became of it
 
-    def _settle_all(self, may_send: bool) -> None:
-        """Look, settle, and send again what may be: unanswered writes that did not happen, and the good records of refused calls.
+    def _settle_all(self, look: Look, may_send: bool) -> None:
+        """Settle, send again what may be (unanswered writes that did not happen, the good records of refused calls), and look again.
 
         Refused calls are halved from round to round until the record that the platform refuses stands alone.
         """
         only: set[int] | None = None
         attempt, size = 1, min(self.spec.writes.batch, self._largest_call())
         while True:
-            observed, proven = self._look(only)
-            again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, observed, proven)]
+            again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, look.observed, look.proven)]
             if not again or not may_send:
                 return
             attempt += 1
@@ -191,14 +195,16 @@ class _Delivery:
                 size = max(1, size // 2)
             may_send = self._send([_plan_rows(again, self.spec.match)], attempt, size).stopped_by is None
             only = {write.seq for write in again}
+            look = Look(*self._look(only))
 
     def _largest_call(self) -> int:
         create = self.stream.capabilities.create
         return create.max_batch if create is not None else 1
 
-    def _todo(self, only: set[int] | None) -> Iterator[Write]:
-        """The writes of this run that may be in the sink, or those of them with these numbers."""
-        writes = self.engine.ledger.writes(self.run_id, _WRITTEN)
+    def _todo(self, only: set[int] | None, states: Sequence[State] = _WRITTEN) -> Iterator[Write]:
+        """The writes in these states (those in which they may be in the sink), or those of them with these numbers."""
+        within = self.among if only is None else range(min(only), max(only) + 1)
+        writes = self.engine.ledger.writes(self.run_id, states, within)
         return writes if only is None else (write for write in writes if write.seq in only)
 
     def _look(self, only: set[int] | None) -> tuple[Observation, bool]:
@@ -206,19 +212,12 @@ class _Delivery:
 
         Also gives whether what is not shown of writes in doubt is proven not to be there.
         """
-        keys: set[str] | None = set()
-        unanswered = None
-        for write in self._todo(only):
-            if write.state in (State.UNKNOWN, State.IN_FLIGHT):
-                unanswered = self.engine.clock.now()
-            if keys is not None:
-                keys.add(write.key)
-                keys = keys if len(keys) <= LISTED_KEYS else None
-        if unanswered is not None:
-            wait_until_quiet(self.engine, self.spec, unanswered)
+        if next(self._todo(only, _UNANSWERED), None) is not None:
+            wait_until_quiet(self.engine, self.spec, self.engine.clock.now())
         else:
             self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
-        asked = None if keys is None else sorted(keys)
+        keys = {write.key for write in islice(self._todo(only), LISTED_KEYS + 1)}
+        asked = None if len(keys) > LISTED_KEYS else sorted(keys)
         first = self._see(asked)
         if unseen := self._unseen(first, only):
             self._wait_for(unseen)
@@ -233,7 +232,7 @@ class _Delivery:
     def _unseen(self, observed: Observation, only: set[int] | None) -> list[Write]:
         """The first of the records that the platform says it made and that show neither under their key nor under their id."""
         unseen: list[Write] = []
-        for chunk in chunked((write for write in self._todo(only) if write.op == "create" and write.state is State.CONFIRMED), CHUNK):
+        for chunk in chunked((write for write in self._todo(only, [State.CONFIRMED]) if write.op == "create"), CHUNK):
             missing = [chunk[number] for number in sorted(not_found(observed, [write.key for write in chunk], self.spec.match, self.types))]
             unseen += self._not_by_id(observed, missing[:LAG_SAMPLE])
             if unseen:
@@ -257,7 +256,7 @@ class _Delivery:
     def _missing(self, observed: Observation, only: set[int] | None) -> set[int]:
         """The numbers of writes in doubt whose record is not shown: what becomes of them depends on whether it is there."""
         missing: set[int] = set()
-        for chunk in chunked((write for write in self._todo(only) if _in_doubt(write)), CHUNK):
+        for chunk in chunked((write for write in self._todo(only, _DOUBTFUL) if _in_doubt(write)), CHUNK):
             numbers = not_found(observed, [write.key for write in chunk], self.spec.match, self.types)
             missing.update(chunk[number].seq for number in numbers)
         return missing
@@ -319,11 +318,11 @@ class _Delivery:
         there = np.array([number for number in wanted if hits.counts[number] == 1], np.int64)
         if not len(there):
             return wrong
-        desired = self.engine.staging.take(self.desired, self.places[[writes[number].seq for number in there]])
+        desired = self.wanted.take(self.engine.staging, self.places[[writes[number].seq for number in there]])
         known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in there])}
         found = changes.update_rows(
             desired,
-            self.engine.staging.take(observed.batch, hits.positions[there]),
+            observed.rows.take(self.engine.staging, hits.positions[there]),
             texts([known[key].applied if (key := writes[number].key) in known else None for number in there]),
             match=self.spec.match,
             types=self.types,
@@ -345,7 +344,7 @@ class _Delivery:
         if not taken:
             return []
         known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in taken])}
-        shown = self.engine.staging.take(observed.batch, hits.positions[taken]).to_pylist()
+        shown = observed.rows.take(self.engine.staging, hits.positions[taken]).to_pylist()
         return [
             number
             for number, row in zip(taken, shown, strict=True)
@@ -366,12 +365,13 @@ class _Delivery:
         kept = [number for number in confirmed if writes[number].op != "delete"]
         by_source = {writes[number].source_id: number for number in kept if writes[number].source_id is not None}
         before = list(self.engine.ledger.matches_of_sources(self.spec.name, [str(source_id) for source_id in by_source]))
-        gone += [match.key for match in before if match.key != writes[by_source[match.source_id]].key]
         self.engine.ledger.drop_matches(self.spec.name, gone)
+        moved = (match for match in before if match.source_id and match.key != writes[by_source[match.source_id]].key)
+        self.engine.ledger.drop_moved(self.spec.name, moved)
         if not kept:
             return
         repeats = {match.source_id: match for match in before}
-        desired = self.engine.staging.take(self.desired, self.places[[writes[number].seq for number in kept]])
+        desired = self.wanted.take(self.engine.staging, self.places[[writes[number].seq for number in kept]])
         rows = changes.create_rows(desired, match=self.spec.match, types=self.types)
         matches = []
         for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
@@ -420,10 +420,6 @@ class _Delivery:
         scanned = self.engine.staging.scan(self.desired, ["__source_id"])
         return [source_id for part in scanned for source_id in part.column(0).to_pylist() if source_id is not None]
 
-    def _written_count(self) -> int:
-        counts = self.engine.ledger.write_counts(self.run_id)
-        return sum(count for (_, state), count in counts.items() if state in _WRITTEN)
-
     def _batch(self, dataset: Dataset, batch_id: str) -> Batch:
         return next(batch for batch in self.engine.staging.batches(dataset) if batch.id == batch_id)
 
@@ -442,7 +438,7 @@ def _changed(write: Write, row: Mapping[str, Any]) -> bool:
 
 def _in_doubt(write: Write) -> bool:
     """Whether the look alone decides what became of it."""
-    return write.state in (State.UNKNOWN, State.IN_FLIGHT) or (write.op == "create" and write.state in (State.ACCEPTED, State.REFUSED))
+    return write.state in _UNANSWERED or (write.op == "create" and write.state in (State.ACCEPTED, State.REFUSED))
 
 
 def _plan_rows(writes: Sequence[Write], match: Sequence[str]) -> pa.RecordBatch:

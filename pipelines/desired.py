@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from connectors.errors import ConfigError
 from pipelines.arrays import numbers, single, texts
 from pipelines.engine import Engine, Progress, is_full, silent
 from pipelines.fingerprint import Index, index
+from pipelines.inorder import InOrder
 from pipelines.keys import shown
 from pipelines.ledger import Ledger
 from pipelines.mapping import CompiledMapping, compile_mapping, duplicate_keys, map_records
@@ -61,6 +63,11 @@ class Desired:
     invalid: pa.Table
     read: int
     skipped: int
+
+    @cached_property
+    def rows(self) -> InOrder:
+        """Its rows, to be asked for in the order of their keys."""
+        return InOrder(self.batch, self.index.position)
 
     @property
     def count(self) -> int:

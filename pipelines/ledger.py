@@ -9,7 +9,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,14 @@ from connectors.base import Clock
 from connectors.errors import ConfigError
 from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
-from pipelines.ledger_bulk import Settled, intents, settlements
+from pipelines.ledger_bulk import Settled, intents, settlements, upserts
 from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
 from pipelines.ledger_trouble import trouble
 
 __all__ = ["NEVER_SHOWN", "OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
+
+GROWN = 20_000  # rows
+EVERY = 2**62  # beyond the number of every write
 
 
 class Ledger:
@@ -39,6 +41,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
         self._dialect = engine.dialect.name
+        self._grown: dict[str, tuple[int, int]] = {}  # by table: the rows put into it so far, and how many are too many to go on blindly
         self._prepare()
 
     def _prepare(self) -> None:
@@ -74,7 +77,22 @@ class Ledger:
     def _upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        self._many(connection, asking.upsert(self._dialect, table, *rows[0]), rows)
+        if self._dialect == "postgresql":
+            _execute(connection, upserts(table.name, [column.name for column in table.primary_key], rows, self._mark))
+        else:
+            self._many(connection, asking.upsert(self._dialect, table, *rows[0]), rows)
+
+    def _grew(self, table: sa.Table, count: int) -> None:
+        """Let Postgres look at a table that grows fast. It does by itself a minute later, and until then reads all of it for a few rows."""
+        if self._dialect != "postgresql":
+            return
+        total, limit = self._grown.get(table.name, (0, GROWN))
+        total += count
+        if total >= limit:
+            limit = 2 * total
+            with self._begin() as connection:
+                connection.exec_driver_sql(f"ANALYZE {table.name}")
+        self._grown[table.name] = total, limit
 
     def _many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """One statement for many rows; for SQLite straight through the driver, which is three times as fast."""
@@ -173,6 +191,7 @@ class Ledger:
             for run_id in {write.run_id for write in writes[:1]}:
                 _execute(connection, settlements(run_id, settled, self._now(), self._mark))
             _execute(connection, intents(writes, self._mark))
+        self._grew(tables.writes, len(writes))
 
     def settle(self, run_id: str, settled: Sequence[Settled], guard: Callable[[Connection], None] | None = None) -> None:
         """Record what came of writes of one run. `guard` as for intents."""
@@ -183,10 +202,11 @@ class Ledger:
                 guard(connection)
             _execute(connection, settlements(run_id, settled, self._now(), self._mark))
 
-    def intended(self, run_id: str) -> npt.NDArray[np.int64]:
-        """The numbers of a run's writes that were intended and are not known to have been left unsent."""
+    def intended(self, run_id: str, within: range) -> npt.NDArray[np.int64]:
+        """The numbers in this range of a run's writes that were intended and are not known to have been left unsent."""
         columns = tables.writes.c
-        query = sa.select(columns.seq).where(columns.run_id == run_id, columns.state != State.NOT_APPLIED.value)
+        here = (columns.run_id == run_id, columns.seq >= within.start, columns.seq < within.stop)
+        query = sa.select(columns.seq).where(*here, columns.state != State.NOT_APPLIED.value)
         with self._begin() as connection:
             return np.fromiter((row[0] for row in connection.execute(query)), dtype=np.int64)
 
@@ -195,13 +215,13 @@ class Ledger:
         with self._begin() as connection:
             return [_write(row) for row in connection.execute(asking.OPEN_WRITES, {"this_sync": sync}).mappings()]
 
-    def writes(self, run_id: str, states: Sequence[State] | None = None) -> Iterator[Write]:
-        """The writes of one run in the order of their seq, in bounded memory."""
+    def writes(self, run_id: str, states: Sequence[State] | None = None, within: range | None = None) -> Iterator[Write]:
+        """The writes of one run (of those numbers) in the order of their seq, in bounded memory."""
         query, given = (asking.WRITES, {}) if states is None else (asking.WRITES_IN, {"these_states": [state.value for state in states]})
-        last = -1
+        last, end = (-1, EVERY) if within is None else (within.start - 1, within.stop)
         while True:
             with self._begin() as connection:
-                found = connection.execute(query, {**given, "this_run": run_id, "after_seq": last, "most": 5000})
+                found = connection.execute(query, {**given, "this_run": run_id, "after_seq": last, "before_seq": end, "most": 5000})
                 rows = [_write(row) for row in found.mappings()]
             if not rows:
                 return
@@ -229,12 +249,21 @@ class Ledger:
             rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **vars(match)} for match in chunk]
             with self._begin() as connection:
                 self._upsert(connection, tables.crosswalk, rows)
+            self._grew(tables.crosswalk, len(rows))
 
     def drop_matches(self, sync: str, keys: Iterable[str]) -> None:
         """Forget records that are no longer in the sink."""
         for chunk in _chunks(keys, 500):
             with self._begin() as connection:
                 connection.execute(asking.DROP_MATCHES, {"this_sync": sync, "these": chunk})
+
+    def drop_moved(self, sync: str, matches: Iterable[Match]) -> None:
+        """Forget these keys of records that have another one now, but for those that are another source record's meanwhile."""
+        columns = tables.crosswalk.c
+        for chunk in _chunks(((match.key, match.source_id) for match in matches), 500):
+            with self._begin() as connection:
+                moved = sa.tuple_(columns.key, columns.source_id).in_(chunk)
+                connection.execute(sa.delete(tables.crosswalk).where(columns.sync == sync, moved))
 
     def matches(self, sync: str, keys: Sequence[str] | None = None) -> Iterator[Match]:
         """Crosswalk rows of these keys, or of all, in bounded memory."""
@@ -490,8 +519,7 @@ def _run(row: Mapping[Any, Any]) -> Run:
 
 def _write(row: Mapping[Any, Any]) -> Write:
     values = {name: row[name] for name in Write.__dataclass_fields__}
-    write = Write(**values)
-    return replace(write, state=State(row["state"]), intent_at=datetime.fromisoformat(row["intent_at"]))
+    return Write(**{**values, "state": State(row["state"]), "intent_at": datetime.fromisoformat(row["intent_at"])})
 
 
 def _execute(connection: Connection, statements: Iterable[tuple[str, tuple[Any, ...]]]) -> None:

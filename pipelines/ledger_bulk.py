@@ -1,11 +1,11 @@
-"""The two statements that every write goes through, for hundreds of rows at once: intend and settle. Pure.
+"""The statements that every write goes through, for hundreds of rows at once: intend, settle, and what follows from them. Pure.
 
 One statement of many rows runs inside the database without Python's lock from beginning to end, so that the threads which
 wait for answers go on; a row at a time takes that lock twice per row, and on Postgres a round trip. Both begin with the
 verb itself: SQLite's driver opens no transaction for one that begins with WITH.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, groupby, islice
 from operator import attrgetter
@@ -35,6 +35,19 @@ def settlements(run_id: str, settled: Iterable[Settled], now: str, mark: str) ->
     """Statements with parameters that record what came of writes of one run; of two outcomes of one write the last counts."""
     for part in _parts({outcome[0]: outcome for outcome in settled}.values()):
         yield _update(len(part), mark), (now, *chain.from_iterable(part), run_id)
+
+
+def upserts(table: str, key: Sequence[str], rows: Sequence[Mapping[str, Any]], mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Statements with parameters that put these rows (same columns each) in place of those with the same keys; of two the last counts."""
+    for part in _parts({tuple(row[name] for name in key): row for row in rows}.values()):
+        yield _upsert(table, tuple(part[0]), tuple(key), len(part), mark), tuple(chain.from_iterable(each.values() for each in part))
+
+
+@lru_cache(16)
+def _upsert(table: str, names: Sequence[str], key: Sequence[str], count: int, mark: str) -> str:
+    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
+    listed, row = ", ".join(f'"{name}"' for name in names), f"({', '.join([mark] * len(names))})"
+    return f"INSERT INTO {table} ({listed}) VALUES {', '.join([row] * count)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {replaced}"  # noqa: S608
 
 
 @lru_cache(16)

@@ -1,12 +1,15 @@
-"""Shards in the ledger: the parts of one run's writes, each claimed by one worker at a time. Compare-and-swap under a lease.
+"""Shards in the ledger: the parts of one run's work, each claimed by one worker at a time. Compare-and-swap under a lease.
 
-Two parts come last: that of the deletes, which overtake nothing, and CLOSING, the closing of the run itself. Each can be claimed
-when every part before it is written.
+They come in stages, of which each can be claimed when every part before it is done: writes, deletes (which overtake nothing), one
+look at the sink, settling what was written and then what was deleted by what that look shows, and the closing of the run.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,17 +18,39 @@ from connectors.errors import RetryableError
 from pipelines import ledger_tables as tables
 from pipelines.ledger import Ledger
 
-__all__ = ["CLOSING", "Claim", "LostShard", "Shards", "Split", "lost"]
+__all__ = ["CLOSING", "Claim", "LostShard", "Shards", "Split", "Stage", "lost"]
 
 CLOSING = -1
 _columns = tables.shards.c
-_stage = sa.case((_columns.shard == CLOSING, 2), (_columns.shard == _columns.count, 1), else_=0)
+
+
+class Stage(IntEnum):
+    """What is done with a part; none begins before all parts of the one before it are done."""
+
+    WRITE = 0
+    DELETE = 1
+    LOOK = 2
+    SETTLE = 3
+    SETTLE_DELETES = 4
+    CLOSE = 5
+
+
+_stage = sa.case(
+    (_columns.shard == CLOSING, int(Stage.CLOSE)),
+    (_columns.shard < _columns.count, int(Stage.WRITE)),
+    (_columns.shard == _columns.count, int(Stage.DELETE)),
+    (_columns.shard == _columns.count + 1, int(Stage.LOOK)),
+    (_columns.shard == 2 * _columns.count + 2, int(Stage.SETTLE_DELETES)),
+    else_=int(Stage.SETTLE),
+)
 
 
 @dataclass(frozen=True)
 class Split:
-    """A run whose writes are split into `count` shards and one for its deletes (numbered `count`), with the right to write that
-    all its workers share."""
+    """A run whose writes are split into `count` parts, with the right to write that all its workers share.
+
+    Its shards are numbered: the parts, the deletes (`count`), the look (`count` + 1), and parts and deletes once more, to be settled.
+    """
 
     run_id: str
     sync: str
@@ -33,6 +58,21 @@ class Split:
     epoch: int
     writer: str
     count: int
+
+    def stage(self, shard: int) -> Stage:
+        """What a shard is for."""
+        if shard == CLOSING:
+            return Stage.CLOSE
+        if shard == self.count + 1:
+            return Stage.LOOK
+        part = self.part(shard)
+        if shard == part:
+            return Stage.DELETE if part == self.count else Stage.WRITE
+        return Stage.SETTLE_DELETES if part == self.count else Stage.SETTLE
+
+    def part(self, shard: int) -> int:
+        """Which part of the writes (`count`: the deletes) a shard writes or settles."""
+        return shard if shard <= self.count else shard - self.count - 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class Shards:
         """Offer the parts of a run. What is left of earlier runs to the same target is forgotten."""
         common = {"run_id": split.run_id, "sync": split.sync, "target": split.target, "epoch": split.epoch}
         offered = {**common, "writer": split.writer, "count": split.count, "state": "open"}
-        rows = [{**offered, "shard": shard} for shard in range(CLOSING, split.count + 1)]
+        rows = [{**offered, "shard": shard} for shard in range(CLOSING, 2 * split.count + 3)]
         with self.ledger.transaction() as connection:
             connection.execute(sa.delete(tables.shards).where(_columns.target == split.target))
             connection.execute(sa.insert(tables.shards), rows)
@@ -101,10 +141,20 @@ class Shards:
         with self.ledger.transaction() as connection:
             connection.execute(_held(claim).values(holder=None, until=None))
 
-    def written(self, claim: Claim, stopped: str = "") -> bool:
-        """Every record of the shard was sent, or cannot be for the reason in `stopped`. False where another has taken it."""
+    def done(self, claim: Claim, *, stopped: str = "", found: Mapping[str, Any] | None = None) -> bool:
+        """A shard is done, or cannot be for the reason in `stopped`; `found` is what others must know of it (JSON).
+
+        False where another worker has taken it.
+        """
+        finished = {"state": "done", "holder": None, "until": None, "stopped": stopped, "found": json.dumps(found or {})}
         with self.ledger.transaction() as connection:
-            return connection.execute(_held(claim).values(state="written", holder=None, until=None, stopped=stopped)).rowcount == 1
+            return connection.execute(_held(claim).values(finished)).rowcount == 1
+
+    def found(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """What was found in each shard of a run that is done."""
+        query = sa.select(_columns.shard, _columns.found).where(_columns.run_id == run_id, _columns.state != "open")
+        with self.ledger.transaction() as connection:
+            return {shard: json.loads(found) for shard, found in connection.execute(query)}
 
     def stopped(self, run_id: str) -> str:
         """Why a worker could not send the rest of its shard; empty where none had to stop."""

@@ -37,7 +37,8 @@ OPEN_WRITES = (
     .where(_writes.sync == _sync, _writes.state.in_([state.value for state in OPEN]))
     .order_by(_writes.intent_at, _writes.seq)
 )
-WRITES = sa.select(tables.writes).where(_writes.run_id == _run_id, _writes.seq > _bound("after_seq")).order_by(_writes.seq).limit(_limit)
+_within = (_writes.seq > _bound("after_seq"), _writes.seq < _bound("before_seq"))
+WRITES = sa.select(tables.writes).where(_writes.run_id == _run_id, *_within).order_by(_writes.seq).limit(_limit)
 WRITES_IN = WRITES.where(_writes.state.in_(_states))
 WRITE_COUNTS = sa.select(_writes.op, _writes.state, sa.func.count()).where(_writes.run_id == _run_id).group_by(_writes.op, _writes.state)
 

@@ -110,7 +110,7 @@ told = sa.Table(
 )
 
 shards = sa.Table(
-    "crossdock_shards",
+    "crossdock_parts",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("shard", sa.Integer, primary_key=True),
@@ -124,6 +124,7 @@ shards = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("until", sa.Text),
     sa.Column("stopped", sa.Text, nullable=False, server_default=""),
+    sa.Column("found", sa.Text, nullable=False, server_default="{}"),
 )
 
 paces = sa.Table(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from connectors.base import Completeness, ReadRequest, Record, Stream
 from pipelines.engine import Engine, Progress, completeness, increments, is_full, silent
 from pipelines.extract import extract
 from pipelines.fingerprint import Index, index
+from pipelines.inorder import InOrder
 from pipelines.keys import key_values
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, Dataset, Staging
@@ -33,6 +35,11 @@ class Observation:
     def completeness(self) -> Completeness:
         """What the read of the sink proved."""
         return completeness(self.batch)
+
+    @cached_property
+    def rows(self) -> InOrder:
+        """Its rows, to be asked for in the order of their keys."""
+        return InOrder(self.batch, self.index.position)
 
     def hashes_of(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The key hashes (as the ledger keeps them) of the rows at these positions."""
@@ -114,7 +121,7 @@ def ids_at(staging: Staging, observed: Observation, stream: Stream, positions: n
     """The sink's ids at these positions, as JSON text."""
     if not len(positions):
         return []
-    values = staging.take(observed.batch, positions, [stream.id_field])[stream.id_field].to_pylist()
+    values = observed.rows.take(staging, positions, [stream.id_field])[stream.id_field].to_pylist()
     return [jsontext.dumps(value).decode() for value in values]
 
 

@@ -326,10 +326,10 @@ class PlanRows:
         self.refused.append(pa.Table.from_arrays(columns, schema=REFUSED_SCHEMA))
 
     def _desired_rows(self, positions: Positions, columns: list[str] | None = None) -> pa.Table:
-        return self.engine.staging.take(self.desired.batch, positions, columns)
+        return self.desired.rows.take(self.engine.staging, positions, columns)
 
     def _existing_rows(self, positions: Positions) -> pa.Table:
-        return self.engine.staging.take(self.existing.batch, positions)
+        return self.existing.rows.take(self.engine.staging, positions)
 
     def _count(self, outcome: str, count: int) -> None:
         self.counts[outcome] = self.counts.get(outcome, 0) + count

@@ -134,7 +134,7 @@ class _Planning:
             return seen
         ids: set[str] = set()
         for chunk in chunks(diff(self.desired.index, seen.index).create):
-            sources = self.engine.staging.take(self.desired.batch, chunk, ["__source_id"])["__source_id"].to_pylist()
+            sources = self.desired.rows.take(self.engine.staging, chunk, ["__source_id"])["__source_id"].to_pylist()
             ids.update(match.sink_id for match in self.engine.ledger.matches_of_sources(self.spec.name, sources))
         return ask_for_ids(self.engine, self.spec, self.stream, seen, ids, self.desired.types, progress=self.progress)
 
@@ -153,7 +153,7 @@ class _Planning:
             self.hidden = (len(create), doubts)
             return seen
         keys = [
-            key for chunk in chunks(create) for key in self.engine.staging.take(self.desired.batch, chunk, ["__key"])["__key"].to_pylist()
+            key for chunk in chunks(create) for key in self.desired.rows.take(self.engine.staging, chunk, ["__key"])["__key"].to_pylist()
         ]
         asked = [key_values(key, self.spec.match) for key in keys]
         found = look_up(self.engine, self.spec, self.stream, seen, asked, self.desired.types, progress=self.progress)
@@ -217,7 +217,7 @@ class _Planning:
             return writer.commit({}).id
 
     def _pairs(self, ours: Positions, theirs: Positions, hashes: Positions) -> pa.RecordBatch:
-        desired = self.engine.staging.take(self.desired.batch, ours)
+        desired = self.desired.rows.take(self.engine.staging, ours)
         rows = changes.create_rows(desired, match=self.spec.match, types=self.desired.types)
         ids = ids_at(self.engine.staging, self.existing, self.stream, theirs)
         columns = [desired["__key"], desired["__source_id"], texts(ids), rows["after"], integers(hashes), rows["fingerprint"]]

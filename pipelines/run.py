@@ -16,13 +16,13 @@ from pipelines.engine import Engine, Progress, extract_source, raw_dataset, sile
 from pipelines.fence import fence, take, taken, target_of
 from pipelines.history import history_lock, record_history
 from pipelines.ledger import State
-from pipelines.ledger_shards import LostShard, Split
+from pipelines.ledger_shards import LostShard, Split, Stage
 from pipelines.logs import about, event
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset, plan_sync
 from pipelines.retention import forget, prune
 from pipelines.settle import recover
-from pipelines.shards import Work, check_shared, claims, close_claimed, end, offer, write_claimed
+from pipelines.shards import Work, check_shared, claims, close_claimed, do_claimed, end, offer
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch
 from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
@@ -117,7 +117,7 @@ class SyncRun:
         return self._close(plan, delivered)
 
     def work_on(self, split: Split, *, wait: bool = False) -> int:
-        """Write shards of this run beside its other workers, and close it where they are the last. Gives how many records.
+        """Do parts of this run beside its other workers, and close it where they are the last. Gives how many records.
 
         With `wait` until the run is closed or taken over, else until no shard is free. Raises RetryableError where another run took over.
         """
@@ -125,11 +125,12 @@ class SyncRun:
         with closing(claims(self.engine, self.spec, split, wait=wait)) as parts:
             for work in parts:
                 try:
-                    if work.closes:
+                    if work.stage is Stage.CLOSE:
                         self._close_split(work, plan)
                         return record_count
                     with self._counted("sink"):
-                        record_count += write_claimed(work, plan, self._progress)
+                        record_count += do_claimed(work, plan, self._progress)
+                    event("shard_done", stage=work.stage.name.lower(), shard=work.claim.shard)
                 except LostShard as error:  # another worker goes on with it
                     event("shard_lost", reason=str(error))
                     self.engine.clock.sleep(LOST_PAUSE_S)

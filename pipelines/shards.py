@@ -1,33 +1,37 @@
-"""Shards: one run's writes spread over workers on any host. The plan and its guards are the whole run's; so is its closing.
+"""Shards: one run's writes, and their settling, spread over workers on any host. The plan and its guards are the whole run's.
 
 Every worker holds the right that the run has to its target, and one shard at a time. A worker that dies, or stands still, loses
-its shard when its lease ends: the next one sends what was never intended, and what was is looked up when the run is closed.
+its shard when its lease ends: the next one sends what was never intended, and what was is settled with the rest of the shard, by the
+one look at the sink that follows all writes. A shard that is taken over while it is settled is looked at afresh.
 """
 
 import os
 import socket
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-
-import numpy as np
+from typing import Any
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
-from pipelines.delivery import Delivered, Part, close_delivery, deliver_shard
-from pipelines.engine import Engine, Progress
+from pipelines.delivery import Delivered, Delivery, Look, ReadBack
+from pipelines.engine import Engine, Progress, is_full
 from pipelines.fence import Fence, lease_of
+from pipelines.fingerprint import HASH_VERSION, Index
 from pipelines.ledger import Ledger, Write
 from pipelines.ledger_bulk import Settled
-from pipelines.ledger_shards import CLOSING, Claim, Shards, Split, lost
+from pipelines.ledger_shards import Claim, Shards, Split, Stage, lost
 from pipelines.logs import about, event
+from pipelines.observe import Observation, seen_dataset
 from pipelines.plan import Plan
 from pipelines.spec import SyncSpec
 
-__all__ = ["Work", "check_shared", "claims", "close_claimed", "end", "offer", "write_claimed"]
+__all__ = ["Work", "check_shared", "claims", "close_claimed", "do_claimed", "end", "offer"]
 
 _BEATS = 4  # renewals in the time of one lease
+_INDEX = f"look {HASH_VERSION}"
+_PAUSE_S = 0.5  # between looks for a part that is free
 
 
 @dataclass
@@ -76,9 +80,24 @@ class Work:
     ledger: HeldLedger
 
     @property
-    def closes(self) -> bool:
-        """Whether this is the closing of the run."""
-        return self.claim.shard == CLOSING
+    def stage(self) -> Stage:
+        """What is to be done."""
+        return self.split.stage(self.claim.shard)
+
+    @property
+    def shards(self) -> Shards:
+        """All shards of this ledger."""
+        return Shards(self.engine.ledger)
+
+    def delivery(self, plan: Plan, progress: Progress) -> Delivery:
+        """The delivery of this part, or of the whole plan where the work is about all of it."""
+        among = None if self.stage in (Stage.LOOK, Stage.CLOSE) else _rows_of(plan, self.split, self.claim.shard)
+        return Delivery(self.engine, self.spec, self.split.run_id, plan, self.held, self.ledger, progress, among)
+
+    def done(self, *, stopped: str = "", found: Mapping[str, Any] | None = None) -> None:
+        """Leave the part as done. Raises LostShard where another worker has taken it."""
+        if not self.shards.done(self.claim, stopped=stopped, found=found):
+            raise lost(self.claim)
 
 
 def offer(engine: Engine, spec: SyncSpec, run_id: str, held: Fence) -> Split:
@@ -106,37 +125,78 @@ def claims(engine: Engine, spec: SyncSpec, split: Split, *, wait: bool) -> Gener
     shards, clock = Shards(engine.ledger), engine.clock
     holder = f"{socket.gethostname()}:{os.getpid()}:{engine.rng.token()[:12]}"
     lease = timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 5)
-    pause_s = min(2.0, lease.total_seconds() / 10)
     while True:
         claim = shards.claim(split.run_id, holder, clock.now(), clock.now() + lease)
         if claim is not None:
             held = ShardFence(engine, split.target, split.epoch, split.writer, lease, clock.now() + lease, claim, lease_of(engine, spec))
             with about(sync=spec.name, run=split.run_id, shard=claim.shard), _kept(shards, held):
                 held.confirm()
-                event("shard_claimed", holder=holder, again=claim.again)
+                event("shard_claimed", holder=holder, stage=split.stage(claim.shard).name.lower(), again=claim.again)
                 yield Work(engine, spec, split, claim, held, HeldLedger(engine.ledger, claim))
             continue
         if not wait or not any(one.run_id == split.run_id for one in shards.under_way(split.sync)):
             return
-        clock.sleep(pause_s)
+        clock.sleep(_PAUSE_S)
 
 
-def write_claimed(work: Work, plan: Plan, progress: Progress) -> int:
-    """Send one shard's records, those without an intent so far. Gives how many it accounted for."""
-    ledger = work.engine.ledger
-    intended = ledger.intended(work.split.run_id) if work.claim.again else np.empty(0, np.int64)
-    part = Part(work.claim.shard, work.split.count, intended)
-    applied = deliver_shard(work.engine, work.spec, work.split.run_id, plan, work.held, work.ledger, part, progress=progress)
-    if not Shards(ledger).written(work.claim, str(applied.stopped_by or "")):
-        raise lost(work.claim)
-    return applied.record_count
+def do_claimed(work: Work, plan: Plan, progress: Progress) -> int:
+    """Do one part of a run, whichever it is but the closing. Gives how many records were accounted for. Raises LostShard."""
+    delivery = work.delivery(plan, progress)
+    if work.stage in (Stage.WRITE, Stage.DELETE):
+        return _write(work, delivery)
+    if work.stage is Stage.LOOK:
+        work.done(found=_kept_look(work, delivery))
+        return 0
+    look = None if work.claim.again else _look(work, delivery)  # what another sent again meanwhile, the look of then cannot show
+    read_back = delivery.settle(look, may_send=not work.shards.stopped(work.split.run_id))
+    work.done(found=None if read_back is None else {**vars(read_back), "fields": sorted(read_back.fields)})
+    return 0
 
 
 def close_claimed(work: Work, plan: Plan, progress: Progress) -> Delivered:
-    """Settle every record of the run, whoever sent it."""
-    stopped = Shards(work.engine.ledger).stopped(work.split.run_id)
-    stopped_by = RetryableError(stopped) if stopped else None
-    return close_delivery(work.engine, work.spec, work.split.run_id, plan, work.held, work.ledger, stopped_by, progress=progress)
+    """Keep what follows from all parts of the run, whoever did them."""
+    stopped = work.shards.stopped(work.split.run_id)
+    found = work.shards.found(work.split.run_id)
+    parts = [ReadBack(**{**one, "fields": frozenset(one["fields"])}) for one in found.values() if "differences" in one]
+    read_back = sum(parts, start=ReadBack()) if parts else None
+    return work.delivery(plan, progress).close(read_back, RetryableError(stopped) if stopped else None)
+
+
+def _write(work: Work, delivery: Delivery) -> int:
+    """Send a part's records, those without an intent so far."""
+    among = delivery.among or range(0)
+    intended = work.engine.ledger.intended(work.split.run_id, among) if work.claim.again else None
+    applied = delivery.send(intended)
+    work.done(stopped=str(applied.stopped_by or ""))
+    return applied.record_count
+
+
+def _kept_look(work: Work, delivery: Delivery) -> dict[str, Any]:
+    """Look at what was written, and leave what is seen where every worker finds it."""
+    look = delivery.look()
+    if look is None:
+        return {}
+    work.engine.staging.put_index(look.observed.batch, _INDEX, look.observed.index.arrays())
+    return {"batch": look.observed.batch.id, "proven": look.proven}
+
+
+def _look(work: Work, delivery: Delivery) -> Look | None:
+    """What was seen when all was written; None where it is not there any more."""
+    found, staging = work.shards.found(work.split.run_id).get(work.split.count + 1, {}), work.engine.staging
+    batch = next((batch for batch in staging.batches(seen_dataset(work.spec)) if batch.id == found.get("batch")), None)
+    arrays = staging.get_index(batch, _INDEX) if batch is not None else None
+    if batch is None or arrays is None:
+        return None
+    return Look(Observation(batch, Index.of(arrays), is_full(batch)), bool(found["proven"]))
+
+
+def _rows_of(plan: Plan, split: Split, shard: int) -> range:
+    """The numbers of a part's rows: what is created and updated, each in the order of its key's hash, cut evenly; or the deletes."""
+    counts, part = plan.counts, split.part(shard)
+    others = counts.create + counts.update
+    if part == split.count:
+        return range(others, others + counts.delete)
+    return range(others * part // split.count, others * (part + 1) // split.count)
 
 
 def end(work: Work) -> None:

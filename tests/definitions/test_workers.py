@@ -61,7 +61,7 @@ def test_a_run_that_another_worker_closes_at_this_moment_is_over_and_not_taken_o
     spec, target = runtime.syncs.files["big"].spec, target_of(runtime.engine(), runtime.syncs.files["big"].spec)
     shards, later = offered(runtime, target), runtime.clock.now() + timedelta(hours=1)
     while (claim := shards.claim("r1", "other", runtime.clock.now(), later)) and claim.shard != CLOSING:
-        assert shards.written(claim)
+        assert shards.done(claim)
     (split,) = shards.under_way()
     runtime.ledger.finish_run("r1", "ok", {})
     runtime.ledger.release(target, 1, "w")  # and the shards are forgotten next

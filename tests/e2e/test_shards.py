@@ -57,7 +57,7 @@ class _Counted:
 def _holders(url: str) -> list[int]:
     """The processes that hold a shard now."""
     with closing(psycopg2.connect(url)) as ledger, ledger.cursor() as cursor:
-        cursor.execute("SELECT holder FROM crossdock_shards WHERE holder IS NOT NULL AND state = 'open'")
+        cursor.execute("SELECT holder FROM crossdock_parts WHERE holder IS NOT NULL AND state = 'open'")
         return [int(holder.split(":")[1]) for (holder,) in cursor.fetchall()]
 
 
