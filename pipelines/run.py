@@ -58,6 +58,7 @@ class SyncRun:
         """Read the source into staging. Raises ConnectorError; then nothing is staged and the run is recorded as failed."""
         self._begin()
         with self._recorded("extract", self.spec.source), self._counted("source"):
+            event("extracting")
             batch = self._extracted(full)
             event("extracted", records=batch.count, mode=batch.note.get("mode"))
             self._keep_history()

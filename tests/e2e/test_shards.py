@@ -90,9 +90,11 @@ def test_four_workers_write_one_run_and_nothing_is_lost_or_doubled_when_one_and_
         with _workers(made, ("one", "one", "two")) as workers:
             leader = made.start("run", "c2p", "--json")
             assert counted.reached[0].wait(90)
-            while not (victims := [process for process in workers if process.pid in (held := _holders(postgres_url))]):
+            victims, held = [], []
+            while not victims or len(held) < 2:  # two work side by side, one of them is killed
+                held = _holders(postgres_url)
+                victims = [process for process in workers if process.pid in held]
                 assert leader.poll() is None, leader.communicate()
-            assert len(held) > 1, "only one process worked"
             victims[0].kill()
             assert counted.reached[1].wait(90)
             leader.kill()
