@@ -2,6 +2,7 @@
 
 They come in stages, of which each can be claimed when every part before it is done: writes, deletes (which overtake nothing), one
 look at the sink, settling what was written and then what was deleted by what that look shows, and the closing of the run.
+What comes before the writes may be shared too (`kind`): reading the sink, and making the rows of the plan.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -18,9 +19,10 @@ from connectors.errors import RetryableError
 from pipelines import ledger_tables as tables
 from pipelines.ledger import Ledger
 
-__all__ = ["CLOSING", "Claim", "LostShard", "Shards", "Split", "Stage", "lost"]
+__all__ = ["CLOSING", "Claim", "Kind", "LostShard", "Shards", "Split", "Stage", "lost"]
 
 CLOSING = -1
+Kind = Literal["see", "plan", "write"]
 _columns = tables.shards.c
 
 
@@ -33,9 +35,11 @@ class Stage(IntEnum):
     SETTLE = 3
     SETTLE_DELETES = 4
     CLOSE = 5
+    PREPARE = 6  # of a run that does not write yet
 
 
 _stage = sa.case(
+    (_columns.kind != "write", int(Stage.PREPARE)),
     (_columns.shard == CLOSING, int(Stage.CLOSE)),
     (_columns.shard < _columns.count, int(Stage.WRITE)),
     (_columns.shard == _columns.count, int(Stage.DELETE)),
@@ -47,9 +51,10 @@ _stage = sa.case(
 
 @dataclass(frozen=True)
 class Split:
-    """A run whose writes are split into `count` parts, with the right to write that all its workers share.
+    """A run whose writes, or what comes before them, is split into `count` parts, with the right that all its workers share.
 
-    Its shards are numbered: the parts, the deletes (`count`), the look (`count` + 1), and parts and deletes once more, to be settled.
+    Of writes the shards are numbered: the parts, the deletes (`count`), the look (`count` + 1), and parts and deletes once more, to be
+    settled. Of what comes before they are the parts.
     """
 
     run_id: str
@@ -58,9 +63,12 @@ class Split:
     epoch: int
     writer: str
     count: int
+    kind: Kind = "write"
 
     def stage(self, shard: int) -> Stage:
         """What a shard is for."""
+        if self.kind != "write":
+            return Stage.PREPARE
         if shard == CLOSING:
             return Stage.CLOSE
         if shard == self.count + 1:
@@ -83,6 +91,7 @@ class Claim:
     shard: int
     holder: str
     again: bool
+    kind: Kind = "write"
 
 
 @dataclass(frozen=True)
@@ -91,11 +100,15 @@ class Shards:
 
     ledger: Ledger
 
-    def open(self, split: Split) -> None:
-        """Offer the parts of a run. What is left of earlier runs to the same target is forgotten."""
-        common = {"run_id": split.run_id, "sync": split.sync, "target": split.target, "epoch": split.epoch}
-        offered = {**common, "writer": split.writer, "count": split.count, "state": "open"}
-        rows = [{**offered, "shard": shard} for shard in range(CLOSING, 2 * split.count + 3)]
+    def open(self, split: Split, given: Mapping[str, Any] | None = None) -> None:
+        """Offer the parts of a run, with what is `given` to all who take one. What is left of earlier runs to the same target is forgotten.
+
+        What comes before the writes is closed by nobody but who offers it.
+        """
+        writes = split.kind == "write"
+        offered = {**vars(split), "state": "open", "found": "{}"}
+        rows = [{**offered, "shard": shard} for shard in range(2 * split.count + 3 if writes else split.count)]
+        rows.append({**offered, "shard": CLOSING, "state": "open" if writes else "kept", "found": json.dumps(given or {})})
         with self.ledger.transaction() as connection:
             connection.execute(sa.delete(tables.shards).where(_columns.target == split.target))
             connection.execute(sa.insert(tables.shards), rows)
@@ -104,7 +117,7 @@ class Shards:
         """The split runs that may still be worked on: nobody else took their target."""
         targets = tables.targets.c
         query = (
-            sa.select(_columns.run_id, _columns.sync, _columns.target, _columns.epoch, _columns.writer, _columns.count)
+            sa.select(*(_columns[name] for name in Split.__dataclass_fields__))
             .join(tables.targets, targets.target == _columns.target)
             .where(_columns.shard == CLOSING, targets.epoch == _columns.epoch, targets.holder == _columns.writer)
             .order_by(_columns.run_id)
@@ -114,21 +127,21 @@ class Shards:
         with self.ledger.transaction() as connection:
             return [Split(*row) for row in connection.execute(query)]
 
-    def free(self, run_id: str, now: datetime) -> list[tuple[int, int]]:
+    def free(self, run_id: str, now: datetime, kind: Kind = "write") -> list[tuple[int, int]]:
         """The parts that a worker could take now, and how often each was taken before: fresh ones first. What must wait is not free."""
-        unwritten = sa.select(sa.func.min(_stage)).where(_columns.run_id == run_id, _columns.state == "open")
-        query = sa.select(_columns.shard, _columns.claims).where(*_free(run_id, now), _stage == unwritten.scalar_subquery())
+        first = sa.select(sa.func.min(_stage)).where(_columns.run_id == run_id, _columns.kind == kind, _columns.state == "open")
+        query = sa.select(_columns.shard, _columns.claims).where(*_free(run_id, now, kind), _stage == first.scalar_subquery())
         with self.ledger.transaction() as connection:
             return [(shard, claims) for shard, claims in connection.execute(query.order_by(_columns.claims, _columns.shard))]
 
-    def claim(self, run_id: str, holder: str, now: datetime, until: datetime) -> Claim | None:
+    def claim(self, run_id: str, holder: str, now: datetime, until: datetime, kind: Kind = "write") -> Claim | None:
         """Take a shard that is free, or whose holder did not renew it in time; None where there is none now."""
-        for shard, claims in self.free(run_id, now):
-            take = sa.update(tables.shards).where(*_free(run_id, now), _columns.shard == shard, _columns.claims == claims)
+        for shard, claims in self.free(run_id, now, kind):
+            take = sa.update(tables.shards).where(*_free(run_id, now, kind), _columns.shard == shard, _columns.claims == claims)
             with self.ledger.transaction() as connection:
                 taken = connection.execute(take.values(holder=holder, until=until.isoformat(), claims=claims + 1)).rowcount == 1
             if taken:
-                return Claim(run_id, shard, holder, again=claims > 0)
+                return Claim(run_id, shard, holder, again=claims > 0, kind=kind)
         return None
 
     def renew(self, claim: Claim, until: datetime) -> bool:
@@ -150,9 +163,9 @@ class Shards:
         with self.ledger.transaction() as connection:
             return connection.execute(_held(claim).values(finished)).rowcount == 1
 
-    def found(self, run_id: str) -> dict[int, dict[str, Any]]:
-        """What was found in each shard of a run that is done."""
-        query = sa.select(_columns.shard, _columns.found).where(_columns.run_id == run_id, _columns.state != "open")
+    def found(self, run_id: str, kind: Kind = "write") -> dict[int, dict[str, Any]]:
+        """What was found in each shard of a run that is done; under CLOSING what was given with what comes before the writes."""
+        query = sa.select(_columns.shard, _columns.found).where(_columns.run_id == run_id, _columns.kind == kind, _columns.state != "open")
         with self.ledger.transaction() as connection:
             return {shard: json.loads(found) for shard, found in connection.execute(query)}
 
@@ -162,10 +175,10 @@ class Shards:
         with self.ledger.transaction() as connection:
             return str(connection.execute(query).scalar() or "")
 
-    def forget(self, run_id: str) -> None:
-        """The run is closed."""
+    def forget(self, run_id: str, kind: Kind = "write") -> None:
+        """The run is closed, or what came before its writes is over."""
         with self.ledger.transaction() as connection:
-            connection.execute(sa.delete(tables.shards).where(_columns.run_id == run_id))
+            connection.execute(sa.delete(tables.shards).where(_columns.run_id == run_id, _columns.kind == kind))
 
     @staticmethod
     def guard(claim: Claim) -> Callable[[Connection], None]:
@@ -188,11 +201,11 @@ def lost(claim: Claim) -> LostShard:
     return LostShard(f"another worker took over {part} of run {claim.run_id[:8]} while this one stood still; nothing is lost")
 
 
-def _free(run_id: str, now: datetime) -> tuple["sa.ColumnElement[bool]", ...]:
-    return _columns.run_id == run_id, _columns.state == "open", sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat())
+def _free(run_id: str, now: datetime, kind: Kind) -> tuple["sa.ColumnElement[bool]", ...]:
+    free = sa.or_(_columns.holder.is_(None), _columns.until < now.isoformat())
+    return _columns.run_id == run_id, _columns.kind == kind, _columns.state == "open", free
 
 
 def _held(claim: Claim) -> sa.Update:
-    return sa.update(tables.shards).where(
-        _columns.run_id == claim.run_id, _columns.shard == claim.shard, _columns.holder == claim.holder, _columns.state == "open"
-    )
+    this = (_columns.run_id == claim.run_id, _columns.kind == claim.kind, _columns.shard == claim.shard)
+    return sa.update(tables.shards).where(*this, _columns.holder == claim.holder, _columns.state == "open")

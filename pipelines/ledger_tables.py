@@ -113,6 +113,7 @@ shards = sa.Table(
     "crossdock_parts",
     metadata,
     sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("shard", sa.Integer, primary_key=True),
     sa.Column("sync", sa.Text, nullable=False, index=True),
     sa.Column("target", sa.Text, nullable=False),

@@ -1,6 +1,6 @@
 """Plan rows: what to create, update and delete, from the two sides and what is known of them. Reads staging and the ledger only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -49,6 +49,7 @@ class PlanRows:
 
     `owned` are the key hashes this sync matched before, `held` the keys that wait for a person, `released` those a person let
     go, `dismissed` the writes (by key) that a person does not want sent again, `deletes` whether absence at the source counts.
+    `in_parts` makes creates and updates in another way, with the same rows (`plan_parts`).
     `counts` are the outcomes so far; `refused` the records without a row (REFUSED_SCHEMA); `at` says of each row where its
     desired row lies (-1 for deletes); `samples` are the first changes of each op.
     """
@@ -65,6 +66,7 @@ class PlanRows:
     dismissed: Mapping[str, str | None]
     deletes: bool
     unproven: frozenset[int]
+    in_parts: Callable[["PlanRows"], Iterator[pa.RecordBatch]] | None = None
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -78,8 +80,13 @@ class PlanRows:
         self.refuse("invalid", self.desired.invalid)
         missing = self._owned_missing()
         moved = self._moved(missing)
-        yield from self._creates(moved)
-        yield from self._updates(moved)
+        create, (ours, theirs) = self._to_create(moved), self._to_update(moved)
+        alike = not (moved or self.never_shown or self.others or self.unproven) and self.spec.mode in ("upsert", "mirror")
+        if self.in_parts is not None and alike:
+            yield from self.in_parts(self)
+        else:
+            yield from self.creates(create)
+            yield from self.updates(ours, theirs, moved)
         yield from self._deletes(missing, moved)
 
     def _owned_missing(self) -> Positions:
@@ -142,17 +149,21 @@ class PlanRows:
         """Whether some record that this sync matched before does not show under its key."""
         return bool(len(np.setdiff1d(self.owned, key_hashes(self.existing.index))))
 
-    def _creates(self, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
+    def _to_create(self, moved: dict[int, int]) -> Positions:
         create = self.found.create
         if moved:
             create = create[~np.isin(create, np.fromiter(moved, np.int64))]
         if self.spec.mode == "update":
             self._count("skipped", len(create))
-            return
+            return create[:0]
         if self.unproven:
             seeming = np.isin(create, self.desired.index.position[np.isin(key_hashes(self.desired.index), list(self.unproven))])
             self._refuse_seemingly_gone(create[seeming])
             create = create[~seeming]
+        return create
+
+    def creates(self, create: Positions) -> Iterator[pa.RecordBatch]:
+        """The rows that create these desired records."""
         for chunk in chunks(create):
             rows = self._desired_rows(chunk)
             if self.held or self.never_shown:
@@ -172,14 +183,18 @@ class PlanRows:
                 chunk,
             )
 
-    def _updates(self, moved: dict[int, int]) -> Iterator[pa.RecordBatch]:
+    def _to_update(self, moved: dict[int, int]) -> tuple[Positions, Positions]:
         ours = np.concatenate([self.found.differ, np.fromiter(moved.keys(), np.int64, len(moved))])
         theirs = np.concatenate([self.found.differ_existing, np.fromiter(moved.values(), np.int64, len(moved))])
         self._conflicting_keys()
         if self.spec.mode == "insert":
             self._count("skipped", len(ours) + self.found.same_count)
-            return
+            return ours[:0], theirs[:0]
         self._count("unchanged", self.found.same_count)
+        return ours, theirs
+
+    def updates(self, ours: Positions, theirs: Positions, moved: Mapping[int, int]) -> Iterator[pa.RecordBatch]:
+        """The rows that bring these sink records to these desired ones, pair by pair."""
         for chunk, other in zip(chunks(ours), chunks(theirs), strict=True):
             yield self._planned("update", *self._update_chunk(chunk, other, moved))
 

@@ -1,7 +1,7 @@
 """Plan: map the staged source, see the sink, compare, and store what would be written. Changes nothing anywhere else."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +22,13 @@ from pipelines.ledger import NEVER_SHOWN
 from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
 from pipelines.plan import Counts, Plan, doubted, empty, hidden_records, promises, refusals
+from pipelines.plan_parts import LEAST
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
 from pipelines.window import Window
+
+InParts = Callable[[PlanRows], Iterator[pa.RecordBatch]]
 
 MATCH_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "source_id", "sink_id", "applied")] + [("key_hash", pa.int64()), ("fingerprint", pa.int64())]
@@ -47,12 +50,22 @@ def adopted_dataset(spec: SyncSpec) -> Dataset:
     return Dataset(("adopted", spec.name))
 
 
-def plan_sync(engine: Engine, spec: SyncSpec, raw: Batch, *, window: Window | None = None, progress: Progress = silent) -> Plan:
+def plan_sync(
+    engine: Engine,
+    spec: SyncSpec,
+    raw: Batch,
+    *,
+    window: Window | None = None,
+    progress: Progress = silent,
+    seen: Batch | None = None,
+    in_parts: InParts | None = None,
+) -> Plan:
     """Make and store the plan for what is staged up to `raw`, or for a window of it. Reads the sink; writes nothing but staging.
 
+    `seen` is the whole sink as read for this plan already; `in_parts` makes the creates and updates of a large one.
     Raises ConfigError where the spec does not fit the data, and ConnectorError where the sink cannot be read.
     """
-    return _Planning(engine, spec, raw, window, progress).plan()
+    return _Planning(engine, spec, raw, window, progress, seen, in_parts).plan()
 
 
 @dataclass
@@ -62,6 +75,8 @@ class _Planning:
     raw: Batch
     window: Window | None
     progress: Progress
+    seen: Batch | None
+    in_parts: InParts | None
     hidden: tuple[int, tuple[str, ...]] = (0, ())  # records to create that the sink may hold all the same, and why
     unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
@@ -80,7 +95,7 @@ class _Planning:
             taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
         else:
             taken = due_in(engine.staging, spec, self.window, self.raw)
-        seen = self._seen_first()
+        seen = self.seen or self._seen_first()
         fields = known_fields(engine.staging, spec, self.stream)
         self.desired = make_desired(engine, spec, source, self.stream, taken, sink_fields=fields, progress=self.progress)
         self.desired = recalled(engine, spec, self.stream, self.desired)
@@ -88,9 +103,9 @@ class _Planning:
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
         deletes = spec.mode == "mirror" and self._whole_source
-        rows = PlanRows(
-            engine, spec, self.stream, self.desired, self.existing, found, self.owned, held, released, dismissed, deletes, self.unproven
-        )
+        known = (self.owned, held, released, dismissed, deletes, self.unproven)
+        large = len(found.create) + len(found.differ) >= LEAST
+        rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, *known, self.in_parts if large else None)
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from connectors.base import Stream
 from connectors.errors import ConfigError, ConnectorError, RetryableError
 from pipelines.aftermath import close_killed, forget_deleted, remember_made
@@ -18,8 +20,12 @@ from pipelines.history import history_lock, record_history
 from pipelines.ledger import State
 from pipelines.ledger_shards import LostShard, Split, Stage
 from pipelines.logs import about, event
+from pipelines.observe import seen_dataset
 from pipelines.plan import Plan
+from pipelines.plan_parts import given_to_all, joined
+from pipelines.plan_rows import PlanRows
 from pipelines.planning import plan_dataset, plan_sync
+from pipelines.preparing import Offered, offered, prepare
 from pipelines.retention import forget, prune
 from pipelines.settle import recover
 from pipelines.shards import Work, check_shared, claims, close_claimed, do_claimed, end, offer
@@ -59,11 +65,26 @@ class SyncRun:
         self._begin()
         with self._recorded("extract", self.spec.source), self._counted("source"):
             event("extracting")
-            batch = self._extracted(full)
-            event("extracted", records=batch.count, mode=batch.note.get("mode"))
+            with self._seeing(full) as ahead:
+                batch = self._extracted(full)
+                event("extracted", records=batch.count, mode=batch.note.get("mode"))
+                seen = ahead.taken() if ahead is not None else None
             self._keep_history()
-        self._note({"raw": batch.id})
+        self._note({"raw": batch.id, **({} if seen is None else {"seen": seen})})
         return batch
+
+    @contextmanager
+    def _seeing(self, full: bool) -> Iterator[Offered | None]:
+        """Offer to a worker, while the source is read, to read the sink: where all of it is going to be, and nothing is under way there."""
+        engine, spec = self.engine, self.spec
+        whole = (full or spec.read.mode == "full") and spec.compare == "sink" and self._window is None
+        shared = spec.writes.shards > 1 and engine.ledger.shared
+        if not (whole and shared) or engine.ledger.open_writes(spec.name) or self._held_elsewhere():
+            yield None
+        else:
+            given = {"epoch": engine.ledger.epoch(self._target)}
+            with offered(engine, spec, self.run_id, "see", 1, given) as ahead:
+                yield ahead
 
     def _extracted(self, full: bool) -> Batch:
         if self._window is None:
@@ -122,6 +143,9 @@ class SyncRun:
 
         With `wait` until the run is closed or taken over, else until no shard is free. Raises RetryableError where another run took over.
         """
+        if split.kind != "write":
+            with self._counted("sink"):
+                return prepare(self.engine, self.spec, split, self._progress)
         record_count, plan = 0, self._plan()
         with closing(claims(self.engine, self.spec, split, wait=wait)) as parts:
             for work in parts:
@@ -264,7 +288,26 @@ class SyncRun:
         return target_of(self.engine, self.spec)
 
     def _planned(self) -> Plan:
-        return plan_sync(self.engine, self.spec, self._raw(), window=self._window, progress=self._progress)
+        many = self.spec.writes.shards > 1 and self._window is None and self.engine.ledger.shared
+        in_parts = self._in_parts if many else None
+        seen = self._seen()
+        return plan_sync(self.engine, self.spec, self._raw(), window=self._window, progress=self._progress, seen=seen, in_parts=in_parts)
+
+    def _seen(self) -> Batch | None:
+        """The sink as a worker read it while the source was read, if nobody has written to it since and the run still has to look."""
+        kept = self._kept().get("seen")
+        if not kept or kept["epoch"] != self.engine.ledger.epoch(self._target) or "plan" in self._kept():
+            return None
+        return next((batch for batch in self.engine.staging.batches(seen_dataset(self.spec)) if batch.id == kept["batch"]), None)
+
+    def _in_parts(self, rows: PlanRows) -> Iterator[pa.RecordBatch]:
+        """The creates and updates of the plan, made by this process and whoever works for it."""
+        with offered(self.engine, self.spec, self.run_id, "plan", self.spec.writes.shards, given_to_all(rows)) as ahead:
+            if ahead is None:
+                yield from rows.creates(rows.found.create)
+                yield from rows.updates(rows.found.differ, rows.found.differ_existing, {})
+            else:
+                yield from joined(rows, ahead.all_made(self._progress))
 
     def _applied(self, plan: Plan) -> None:
         """Every record staged up to the plan's batch has an outcome now; about a window that says nothing."""

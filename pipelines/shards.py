@@ -126,7 +126,7 @@ def claims(engine: Engine, spec: SyncSpec, split: Split, *, wait: bool) -> Gener
     holder = f"{socket.gethostname()}:{os.getpid()}:{engine.rng.token()[:12]}"
     lease = timedelta(seconds=2 * engine.settings(spec.target_connection).timeout_s + 5)
     while True:
-        claim = shards.claim(split.run_id, holder, clock.now(), clock.now() + lease)
+        claim = shards.claim(split.run_id, holder, clock.now(), clock.now() + lease, split.kind)
         if claim is not None:
             held = ShardFence(engine, split.target, split.epoch, split.writer, lease, clock.now() + lease, claim, lease_of(engine, spec))
             with about(sync=spec.name, run=split.run_id, shard=claim.shard), _kept(shards, held):

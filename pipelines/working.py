@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines.engine import Progress, silent, spec_hash
 from pipelines.fence import target_of
 from pipelines.ledger_shards import Shards
+from pipelines.preparing import place_of
 from pipelines.run import SyncRun
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Worked:
 
 
 def work_once(project: "Runtime", sync: str | None, *, tell: Callable[[str], None], progress: Progress = silent) -> Worked:
-    """Write free shards of every run under way (of one sync, or of all this project knows) until there is none.
+    """Do free parts of every run under way (of one sync, or of all this project knows) until there is none.
 
     `tell` gets a sentence for each run that is left to others: it was planned from another version of its sync, or writes elsewhere.
     """
@@ -36,7 +37,8 @@ def work_once(project: "Runtime", sync: str | None, *, tell: Callable[[str], Non
         if run is None or run.spec_hash != spec_hash(spec):
             tell(f"run {split.run_id[:8]} of {split.sync} was planned from another version of its file; it is left to others")
             continue
-        if split.target != target_of(project.engine(), spec):
+        here = target_of(project.engine(), spec) if split.kind == "write" else place_of(project.engine(), spec)
+        if split.target != here:
             where = f"another account than {spec.target_connection} is here"
             tell(f"run {split.run_id[:8]} of {split.sync} writes to {where}; it is left to others")
             continue

@@ -113,6 +113,22 @@ def test_a_match_put_again_replaces_the_old_one(ledger: Ledger) -> None:
     assert list(ledger.matches("s")) == []
 
 
+def test_a_record_that_moved_gives_up_its_old_key_unless_another_source_record_has_it_by_now(ledger: Ledger) -> None:
+    old, free = Match('["old"]', 1, "moved", "1"), Match('["free"]', 2, "moved too", "2")
+    ledger.put_matches("s", "r1", [old, free])
+    ledger.put_matches("s", "r2", [Match('["old"]', 1, "its new owner", "3"), Match('["old"]', 1, "its last owner", "3")])
+    ledger.drop_moved("s", [old, free])
+    assert [match.source_id for match in ledger.matches("s")] == ["its last owner"]
+
+
+def test_writes_are_found_by_a_range_of_their_numbers(ledger: Ledger) -> None:
+    ledger.begin_run("r1", "s", "h")
+    ledger.intend([write(n) for n in range(10)])
+    ledger.settle("r1", [(3, State.NOT_APPLIED, None, ""), (4, State.CONFIRMED, None, "")])
+    assert [one.seq for one in ledger.writes("r1", [State.IN_FLIGHT, State.CONFIRMED], range(2, 6))] == [2, 4, 5]
+    assert ledger.intended("r1", range(2, 6)).tolist() == [2, 4, 5]
+
+
 def test_a_failure_counts_its_attempts_and_keeps_when_it_was_first_seen(ledger: Ledger) -> None:
     failure = Failure(key='["k"]', source_id="src", outcome="rejected", reason="email is taken")
     ledger.put_failures("s", "r1", [failure])

@@ -12,6 +12,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from pipelines.ledger_shards import Shards
+from pipelines.run import SyncRun
+from pipelines.staging import Batch
 from tests.e2e.commandline import CONNECTIONS, Project, contact, project
 from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
@@ -117,10 +120,53 @@ def _ended(made: Project) -> Any:
     raise AssertionError(first)
 
 
+def test_a_worker_that_reads_the_sink_and_makes_all_rows_of_a_plan_gives_the_plan_of_one_process(
+    tmp_path: Path,
+    postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.planning.LEAST", 1)
+    counted = _Counted()
+    with project(tmp_path, around=counted) as made:
+        made.environ |= {"CROSSDOCK_LEDGER": postgres_url, "CROSSDOCK_STAGING": str(tmp_path / "shared")}
+        made.contacts(*(contact(n) for n in range(40)))
+        assert made.json("run", "c2p")["created"] == 40
+        changed = [contact(n, name="New") for n in range(20, 40)]
+        made.contacts(*(contact(n) for n in range(20)), *changed, *(contact(n) for n in range(40, 90)), contact(90, score="much"))
+        whole = made.json("plan", "c2p")
+        made.sync(writes={"shards": 6})
+        monkeypatch.setattr("pipelines.preparing.prepare", lambda *_: 0)  # this process makes none
+        extracted = SyncRun._extracted
+
+        def slowly(run: SyncRun, full: bool) -> Batch:
+            until_s = time.monotonic() + 60
+            while not Shards(run.engine.ledger).found(run.run_id, "see").get(0):
+                assert time.monotonic() < until_s, "no worker read the sink"
+            return extracted(run, full)
+
+        monkeypatch.setattr(SyncRun, "_extracted", slowly)
+        counted.arrived_s.clear()
+        with _workers(made, ("one",)):
+            parts = made.json("plan", "c2p")
+        assert len(counted.arrived_s) == whole["requests"]["sink"]["read"]
+        told = ("digest", "read", "created", "updated", "unchanged", "invalid", "changes", "requests", "warnings")
+        assert {name: parts[name] for name in told} == {name: whole[name] for name in told}
+        assert (parts["created"], parts["updated"], parts["invalid"]) == (50, 20, 1)
+        assert not _parts_left(postgres_url)
+
+
+def _parts_left(url: str) -> int:
+    with closing(psycopg2.connect(url)) as ledger, ledger.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM crossdock_parts")
+        return int((cursor.fetchone() or (0,))[0])
+
+
 def test_a_run_in_shards_needs_no_other_worker_but_a_ledger_that_others_could_see(
     tmp_path: Path,
     postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("pipelines.planning.LEAST", 1)
     counted = _Counted()
     with project(tmp_path, around=counted) as made:
         made.contacts(*(contact(n) for n in range(9)), contact(9, email=""))
