@@ -161,7 +161,7 @@ class Delivery:
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
-        tried = self.engine.ledger.match_count(self.spec.name) > 0
+        tried = self.engine.ledger.match_count(self.spec.name) > 0 or self._answered()
         target = Target(self.sink, self.stream, self.spec.match, batch, concurrency, tried)
         with writing_while(self.held.holds):
             return apply(
@@ -176,6 +176,11 @@ class Delivery:
                 may_send=self.held.check,
                 progress=lambda count: self.progress("apply", count),
             )
+
+    def _answered(self) -> bool:
+        """Whether something that this run wrote was answered well, whichever worker wrote it."""
+        counts = self.engine.ledger.write_counts(self.run_id)
+        return any(state in (State.CONFIRMED, State.ACCEPTED) for _, state in counts)
 
     # what became of it
 
