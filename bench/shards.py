@@ -31,7 +31,7 @@ SOURCE, SINK = 18721, 18722
 # "beyond": the most requests that any span held beyond what the rate gives in it, which is the burst that was used
 COLUMNS = (
     *(("workers", 8), ("killed", 7), ("seconds", 8), ("extract", 8), ("plan", 6), ("write", 7), ("look", 6), ("settle", 7), ("close", 6)),
-    *(("created", 9), ("pending", 8), ("requests", 9), ("beyond", 12)),
+    *(("created", 9), ("pending", 8), ("requests", 9), ("beyond", 12), ("replan", 7)),
 )
 STEPS = {"extract": "extracted", "plan": "planned", "write": "written", "look": "looked", "settle": "settled", "close": "run_ended"}
 STAGES = {"write": "written", "delete": "written", "look": "looked", "settle": "settled", "settle_deletes": "settled"}
@@ -79,7 +79,8 @@ def main() -> None:
     for one in found:
         print(" ".join(f"{one[name]:>{width}}" for name, width in COLUMNS))
     same, faster = len({one["state"] for one in found}) == 1, [found[0][name] / found[1][name] for name in ("write", "settle", "seconds")]
-    print(f"the same records at the end: {same}; writing was {faster[0]:.1f} x, settling {faster[1]:.1f} x, all {faster[2]:.1f} x as fast")
+    print(f"the same records at the end, and the same plan to update them all: {same}")
+    print(f"writing was {faster[0]:.1f} x, settling {faster[1]:.1f} x, all {faster[2]:.1f} x as fast")
 
 
 def _variant(stack: ExitStack, folder: Path, given: argparse.Namespace, workers: int) -> dict[str, Any]:
@@ -100,18 +101,38 @@ def _variant(stack: ExitStack, folder: Path, given: argparse.Namespace, workers:
         out, _ = run.communicate()
         seconds = time.monotonic() - began
         summary, told = json.loads(out), httpx.get(f"http://127.0.0.1:{SINK}/_bench", timeout=600).json()
+        steps = _steps(folder / "log")
+        _project(folder, given, shards=1 if workers == 1 else 4 * workers, name="last_name || ', ' || first_name")
+        again = [own.enter_context(_process(*COMMAND[1:], "work", "--wait", "1d", cwd=folder, environ=home)) for home in homes]
+        planned = _replanned(folder, _home(environ, folder, 0), waiting=bool(again))
+        for one in again:
+            one.terminate()
     rate = float(given.rate.partition("/")[0]) if given.rate else 0.0
     return {
         "workers": workers,
         "killed": killed,
         "seconds": round(seconds, 1),
-        **_steps(folder / "log"),
+        **steps,
         "created": summary["created"],
         "pending": summary["invalid"] + summary["rejected"] + summary["unknown"] + summary["quarantined"],
         "requests": len(told["arrived"]),
         "beyond": round(_beyond(told["arrived"], rate), 1) if rate else "no rate set",
-        "state": told["state"],
+        "replan": planned[0],
+        "state": (told["state"], planned[1]),
     }
+
+
+def _replanned(folder: Path, environ: dict[str, str], *, waiting: bool) -> tuple[float, str]:
+    """Plan an update of every record: the seconds from its beginning to the plan, and the plan's digest."""
+    if waiting:
+        time.sleep(15)  # so that the workers have started
+    log = folder / "log of the plan"
+    out = subprocess.run(
+        [*COMMAND, "plan", "all", "--json"], cwd=folder, env={**environ, "CROSSDOCK_LOG": str(log)}, stdout=subprocess.PIPE
+    )
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    at = {line["event"]: _seconds(line["time"]) for line in lines if line["event"] in ("extracting", "planned")}
+    return round(at["planned"] - at["extracting"], 1), str(json.loads(out.stdout)["digest"])
 
 
 def _kill_one(run: "subprocess.Popen[bytes]", helpers: list["subprocess.Popen[bytes]"], ledger: str, given: argparse.Namespace) -> int:
@@ -135,9 +156,9 @@ def _kill_one(run: "subprocess.Popen[bytes]", helpers: list["subprocess.Popen[by
     return 0
 
 
-def _project(folder: Path, given: argparse.Namespace, *, shards: int) -> None:
+def _project(folder: Path, given: argparse.Namespace, *, shards: int, name: str = "first_name || ' ' || last_name") -> None:
     sync = folder / "pipelines" / "defs" / "all"
-    sync.mkdir(parents=True)
+    sync.mkdir(parents=True, exist_ok=True)
     rate = f"    rate_limit: {given.rate}\n" if given.rate else ""
     settings = {"source": SOURCE, "sink": SINK, "timeout_s": given.timeout_s, "concurrency": given.concurrency, "rate": rate}
     (folder / "connections.yaml").write_text(CONNECTIONS.format(**settings))
@@ -145,7 +166,7 @@ def _project(folder: Path, given: argparse.Namespace, *, shards: int) -> None:
         "from": "here.contacts",
         "to": "there.people",
         "match": ["email"],
-        "fields": {"email": "lower(trim(email))", "name": "first_name || ' ' || last_name", "phone": "phone"},
+        "fields": {"email": "lower(trim(email))", "name": name, "phone": "phone"},
         "writes": {"batch": given.batch, "shards": shards, "on_unknown": "retry"},
     }
     (sync / "defs.yaml").write_text(json.dumps({"type": "pipelines.components.SyncComponent", "attributes": attributes}))
