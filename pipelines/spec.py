@@ -137,6 +137,7 @@ class SyncSpec(_Settings):
     compare: Literal["sink", "ledger"] = "sink"
     drift: Literal["overwrite", "keep", "conflict"] = "overwrite"
     schedule: str | None = None
+    poll: str | None = Field(None, description="ask the source this often whether it holds anything new, and run only then")
     after: tuple[str, ...] = Field((), description="syncs after which this one runs, when they wrote something")
     partitions: PartitionSettings | None = None
     fresh_within: str | None = Field(None, description="the last good run is not older than this; else the sync counts as late")
@@ -155,15 +156,17 @@ class SyncSpec(_Settings):
             raise ValueError(f"{value!r} must be written as connection.stream")
         return value
 
-    @field_validator("fresh_within")
+    @field_validator("fresh_within", "poll")
     @classmethod
-    def _freshness_is_a_duration(cls, value: str | None) -> str | None:
+    def _is_a_duration(cls, value: str | None) -> str | None:
         if value is not None:
             duration(value)
         return value
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "SyncSpec":
+        if self.poll is not None and self.read.mode != "incremental":
+            raise ValueError("poll asks what changed since the cursor; add read: {mode: incremental, cursor: FIELD}, or use schedule")
         if self.fields is not None:
             for field in self.match:
                 if field not in self.fields:

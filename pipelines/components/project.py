@@ -17,6 +17,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from connectors.errors import ConfigError
 from pipelines.components.names import applied_key, plain, raw_key, remote_key
 from pipelines.components.partitions import current_key
+from pipelines.components.polling import polling_sensor
 from pipelines.components.session import RESOURCE, Session, open_session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import broken_sync_defs, build_sync_defs, job_of
@@ -111,10 +112,13 @@ class Project:
         ]
 
     def triggers(self) -> dg.Definitions:
-        """The sensor of the syncs that follow others, where there are any."""
+        """The sensors of the syncs that follow others, and of those whose sources are asked what is new, where there are any."""
         followers = [spec for spec in self.specs.values() if spec.after and self.wanted is None]
         jobs = [self.jobs[spec.name] for spec in followers]
-        return dg.Definitions(sensors=[sensor_of(followers, jobs, running=self.runtime.schedules_run)] if followers else [])
+        sensors = [sensor_of(followers, jobs, running=self.runtime.schedules_run)] if followers else []
+        polled = [spec for spec in self.specs.values() if spec.poll and self.wanted is None]
+        sensors += [polling_sensor(self.runtime, polled, [self.jobs[spec.name] for spec in polled])] if polled else []
+        return dg.Definitions(sensors=sensors)
 
     def _broken(self, name: str) -> dg.Definitions:
         _log.error(f"sync {name} cannot run: {self.problems[name]}")

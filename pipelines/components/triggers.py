@@ -15,7 +15,7 @@ from pipelines.components.names import applied_key
 from pipelines.components.partitions import LIVE, current_key
 from pipelines.spec import SyncSpec
 
-__all__ = ["FOLLOW", "live_request", "schedule_of", "sensor_of"]
+__all__ = ["FOLLOW", "busy", "live_request", "schedule_of", "sensor_of"]
 
 FOLLOW = "after_others"
 _ACTIVE = [
@@ -41,8 +41,8 @@ def schedule_of(spec: SyncSpec, job: Any, *, running: bool) -> dg.ScheduleDefini
         execution_timezone="UTC",
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        busy = _busy(context.instance, spec.name)
-        return dg.SkipReason(busy) if busy else live_request(spec)
+        doing = busy(context.instance, spec.name)
+        return dg.SkipReason(doing) if doing else live_request(spec)
 
     return tick
 
@@ -83,7 +83,7 @@ def _follow(
         marks = {f"{spec.name} after {leader}": (leader, latest.get(leader, 0)) for leader in spec.after}
         fresh = {mark: place for mark, place in marks.items() if seen.get(mark, place[1]) < place[1]}
         if any(_wrote(instance, leader, seen[mark]) for mark, (leader, _) in fresh.items()):
-            if _busy(instance, spec.name):
+            if busy(instance, spec.name):
                 continue  # and look again at the next tick
             yield live_request(spec, f"{spec.name}:{max(number for _, number in fresh.values())}")
         seen.update({mark: number for mark, (_, number) in marks.items()})
@@ -108,7 +108,7 @@ def _counts(record: dg.EventLogRecord) -> int:
     return sum(int(getattr(shown.get(name), "value", 0) or 0) for name in _WROTE)
 
 
-def _busy(instance: dg.DagsterInstance, sync: str) -> str | None:
+def busy(instance: dg.DagsterInstance, sync: str) -> str | None:
     """What the sync is doing already, or None."""
     found = instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE, tags={"crossdock/sync": sync}), limit=1)
     if not found:
