@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, RetryableError
 from pipelines.commands import exits
 from pipelines.commands.everywhere import open_project
 from pipelines.commands.progress import watching
@@ -13,6 +13,7 @@ from pipelines.terminal import screen
 __all__ = ["COMMANDS", "work"]
 
 POLL_S = 1.0
+LONGEST_S = 30.0  # between looks while the ledger's database, or the platform, is away
 
 
 def work(
@@ -34,10 +35,20 @@ def work(
         if not project.ledger.shared:
             why = "workers share their ledger, but this one is a file of this host; set CROSSDOCK_LEDGER to postgresql://…"
             raise ConfigError(why)
-        until_s = project.clock.monotonic() + patience_s
+        until_s, pause_s = project.clock.monotonic() + patience_s, POLL_S
         while True:
-            with watching(out, "work") as watch:
-                done = work_once(project, sync, tell=out.note, progress=watch)
+            try:
+                with watching(out, "work") as watch:
+                    done = work_once(project, sync, tell=out.note, progress=watch)
+            except RetryableError as error:
+                left_s = until_s - project.clock.monotonic()
+                if left_s <= 0:
+                    raise
+                out.note(f"{error}; this worker looks again in {pause_s:.0f} s")
+                project.clock.sleep(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, LONGEST_S)
+                continue
+            pause_s = POLL_S
             told = {"runs": told["runs"] + done.run_count, "records": told["records"] + done.record_count}
             if project.clock.monotonic() >= until_s:
                 break

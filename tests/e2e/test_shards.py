@@ -16,7 +16,7 @@ from pipelines.ledger_shards import Shards
 from pipelines.run import SyncRun
 from pipelines.staging import Batch
 from tests.e2e.commandline import CONNECTIONS, Project, contact, project
-from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -186,3 +186,39 @@ def test_a_run_in_shards_needs_no_other_worker_but_a_ledger_that_others_could_se
         ran = made.json("run", "c2p")
         assert (ran["updated"], ran["deleted"], len(made.people())) == (4, 5, 4)
         assert counted.writes == sorted(counted.writes, key=lambda method: method == "DELETE"), "a delete overtook an update"
+
+
+def test_a_worker_that_waits_outlives_its_database_going_away_and_coming_back(tmp_path: Path, postgres_server: PostgresServer) -> None:  # noqa: F811
+    url = postgres_server.create("going_away")
+    with project(tmp_path) as made, closing(psycopg2.connect(postgres_server.url("postgres"))) as beside, beside.cursor() as admin:
+        beside.autocommit = True
+        made.environ |= {"CROSSDOCK_LEDGER": url, "CROSSDOCK_STAGING": str(tmp_path / "shared")}
+
+        def connections() -> int:
+            admin.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'going_away'")
+            return int(admin.fetchone()[0])
+
+        def looks_again() -> bool:
+            admin.execute("SELECT max(query_start - backend_start) > '3 s' FROM pg_stat_activity WHERE datname = 'going_away'")
+            return bool(admin.fetchone()[0])
+
+        def until(found: Any) -> None:
+            give_up_s = time.monotonic() + 90
+            while not found():
+                assert time.monotonic() < give_up_s
+                assert worker.poll() is None, worker.communicate()
+
+        assert made.run("status").status == 0  # the tables are made
+        worker = made.start("work", "--wait", "1h")
+        try:
+            until(looks_again)
+            admin.execute("ALTER DATABASE going_away ALLOW_CONNECTIONS false")
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'going_away'")
+            assert worker.stderr is not None
+            assert "out of reach" in worker.stderr.readline()
+            assert connections() == 0
+            admin.execute("ALTER DATABASE going_away ALLOW_CONNECTIONS true")
+            until(looks_again)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.communicate(timeout=30)
