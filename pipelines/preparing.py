@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, RetryableError
 from pipelines.engine import Engine, Progress
 from pipelines.fence import target_of
-from pipelines.ledger_shards import CLOSING, Kind, LostShard, Shards, Split
+from pipelines.ledger_shards import CLOSING, Kind, Shards, Split, lost
 from pipelines.logs import event
 from pipelines.observe import see
 from pipelines.plan_parts import make_part
@@ -81,19 +81,21 @@ def offered(engine: Engine, spec: SyncSpec, run_id: str, kind: Kind, count: int,
 def prepare(engine: Engine, spec: SyncSpec, split: Split, progress: Progress) -> int:
     """Make the parts that are free of what a run offered before its writes. Gives how many."""
     made = 0
-    with closing(claims(engine, spec, split, wait=False)) as parts:
-        for work in parts:
-            try:
+    try:
+        with closing(claims(engine, spec, split, wait=False)) as parts:
+            for work in parts:
                 _do(work, progress)
                 made += 1
-            except LostShard as error:  # another has it, or the run goes on without
-                event("shard_lost", reason=str(error))
+    except RetryableError as error:  # another has the part, or the run went on without it
+        event("shard_lost", reason=str(error))
     return made
 
 
 def _do(work: Work, progress: Progress) -> None:
     if work.split.kind == "plan":
-        given = work.shards.found(work.split.run_id, "plan")[CLOSING]
+        given = work.shards.found(work.split.run_id, "plan").get(CLOSING)
+        if given is None:
+            raise lost(work.claim)
         work.done(found=make_part(work.engine, work.spec, given, work.claim.shard, work.split.count, progress=progress))
         return
     stream = work.engine.sink(work.spec.target_connection).stream(work.spec.target_stream)

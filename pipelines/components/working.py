@@ -56,7 +56,8 @@ def working_defs(runtime: Runtime, specs: Mapping[str, SyncSpec]) -> dg.Definiti
                     "workers share their ledger, but this one is a file of this host; set CROSSDOCK_LEDGER to postgresql://…"
                 )
             shards, now = Shards(fresh.ledger), fresh.clock.now()
-            wanted = [(one, shards.free(one.run_id, now, one.kind)[:MOST]) for one in shards.under_way() if one.sync in split]
+            helped = [one for one in shards.under_way() if one.sync in split and one.kind != "plan"]  # a plan is made before a run starts
+            wanted = [(one, shards.free(one.run_id, now, one.kind)[:MOST]) for one in helped]
         requests = [
             dg.RunRequest(
                 run_key=f"{one.run_id}:{one.kind}:{shard}:{claims}",  # again where the worker that had it is gone

@@ -11,9 +11,11 @@ from dagster import _check as check
 from connectors.errors import ConfigError
 from pipelines.components.project import project_defs
 from pipelines.components.working import SENSOR
-from pipelines.engine import spec_hash
+from pipelines.engine import silent, spec_hash
 from pipelines.fence import target_of
 from pipelines.ledger_shards import CLOSING, Shards, Split
+from pipelines.preparing import offered as offering
+from pipelines.preparing import prepare
 from pipelines.runtime import Runtime
 from pipelines.shards import claims
 from pipelines.working import Worked, work_once
@@ -80,3 +82,16 @@ def test_a_worker_that_does_not_see_the_plan_says_which_setting_to_share(runtime
     runtime.ledger.note_run("r1", {"plan": "made elsewhere"})
     with pytest.raises(ConfigError, match=r"the plan of run r1 of big is not in this staging; .*CROSSDOCK_STAGING"):
         work_once(runtime, "big", tell=print)
+
+
+def test_a_worker_that_comes_when_a_run_has_gone_on_without_it_does_nothing_and_is_no_failure(runtime: Runtime) -> None:
+    engine, spec = runtime.engine(), runtime.syncs.files["big"].spec
+    runtime.ledger.begin_run("r2", spec.name, "h")
+    with offering(engine, spec, "r2", "plan", 3, {}) as first, offering(engine, spec, "r3", "plan", 3, {}) as second:
+        assert first is not None
+        assert second is None
+        assert [one.kind for one in Shards(runtime.ledger).under_way("big")] == ["plan"]
+        runtime.ledger.release(first.split.target, first.split.epoch, first.split.writer)
+        assert prepare(engine, spec, first.split, silent) == 0
+    assert prepare(engine, spec, first.split, silent) == 0
+    assert not Shards(runtime.ledger).under_way("big")
