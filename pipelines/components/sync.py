@@ -161,5 +161,5 @@ def _tags(spec: SyncSpec) -> dict[str, str]:
 
 
 def _code_version(spec: SyncSpec) -> str:
-    """A digest of the whole spec: Dagster shows assets as out of date when it changed."""
-    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:12]
+    """A digest of what the spec says: Dagster shows assets as out of date when it changed, but not because settings were invented."""
+    return hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]

@@ -81,11 +81,13 @@ def test_only_missing_ids_stop_a_run(shipped: dg.Definitions) -> None:
 
 
 def test_a_changed_spec_is_another_code_version(project: Project) -> None:
-    before = node(project.defs(), applied_key("invoices_to_stacker")).code_version
-    project.write(
-        "invoices_to_stacker", {"from": "robostack_demo.invoices", "to": "stacker_demo.invoices", "match": ["number"], "mode": "insert"}
-    )
-    assert node(project.defs(), applied_key("invoices_to_stacker")).code_version != before
+    def version(**changed: str) -> str | None:
+        written = {"from": "robostack_demo.invoices", "to": "stacker_demo.invoices", "match": ["number"], **changed}
+        project.write("invoices_to_stacker", written)
+        return node(project.defs(), applied_key("invoices_to_stacker")).code_version
+
+    assert version() != version(mode="insert")
+    assert version() == version(mode="upsert", compare="sink")  # as it is without them
 
 
 def test_loading_asks_no_platform_anything(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
