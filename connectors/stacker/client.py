@@ -18,6 +18,7 @@ from connectors.stacker.settings import StackerSettings
 
 _CREATED = frozenset({200, 201})  # the documents say 201; a record with a sid is one all the same
 _DELETED = frozenset({200, 204})
+_REFUSALS = frozenset({400, 404, 405, 409, 413, 422})
 
 
 class StackerClient:
@@ -122,9 +123,8 @@ class StackerClient:
         success: frozenset[int] = frozenset({200}),
     ) -> Answer:
         headers = {"X-Account-Id": self.account_id(), "X-Stack-Id": self._stack_id} if scoped else {}
-        return self._sender.send(
-            Request(OPERATION[name], "/api/external" + path, params=params, json=json, headers=headers, accept=accept, success=success)
-        )
+        full = "/api/external" + path
+        return self._sender.send(Request(OPERATION[name], full, params, json, headers, accept, success=success, certified=_REFUSALS))
 
 
 def listed(answer: JsonValue, name: str, id_field: str) -> list[Record]:
