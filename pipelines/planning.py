@@ -160,6 +160,9 @@ class _Planning:
         """
         doubts = seen.completeness.doubts
         create = diff(self.desired.index, seen.index).create
+        if unshown := self._unmatchable(seen):
+            self.hidden = (len(create), (*doubts, unshown))
+            return seen
         if not doubts:
             create = create[np.isin(create, self._positions_of(self._vanished_from(seen)))]
         if not len(create):
@@ -177,6 +180,13 @@ class _Planning:
         else:
             self.hidden = (len(diff(self.desired.index, found.observed.index).create), doubts)
         return found.observed
+
+    def _unmatchable(self, seen: Observation) -> str:
+        """Why a sink that was read whole may hold what would be created, whatever it shows: it shows no match field of any record."""
+        unshown = [name for name in self.spec.match if name not in seen.batch.schema.names]
+        if not (seen.full and seen.batch.count and unshown):
+            return ""
+        return f"none of its {seen.batch.count} records shows {', '.join(unshown)}, by which they are matched"
 
     def _positions_of(self, hashes: frozenset[int]) -> Positions:
         """Where the desired records with these key hashes stand."""

@@ -73,6 +73,17 @@ def test_creates_are_refused_where_neither_a_read_nor_a_look_up_can_show_that_th
     assert len(w.people()) == COUNT
 
 
+def test_nothing_is_created_unasked_where_the_sink_shows_no_record_with_the_field_to_match_by(w: World) -> None:
+    w.put_people(*(contact(n, "old") for n in range(3)))
+    w.robostack.set_switch("hidden_fields", "email")
+    refused = w.run(w.spec())
+    assert refused.status == "refused"
+    assert "none of its 3 records shows email, by which they are matched" in refused.refusals[0]
+    assert len(w.people()) == 3
+    w.robostack.set_switch("hidden_fields", "")
+    assert (w.run(w.spec()).created, doubled(w)) == (COUNT - 3, {})
+
+
 def test_a_source_that_may_hide_records_behind_a_cap_is_said_and_deletes_nothing(w: World) -> None:
     w.put_people(*(contact(n) for n in range(COUNT)))
     w.put_contacts()
