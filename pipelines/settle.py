@@ -82,7 +82,9 @@ def settle_creates(
         elif write.state is not State.ACCEPTED and proven and may_send_again(engine, spec, stream, write):
             settled.append((write.seq, State.NOT_APPLIED, None, "no answer, and no such record was found: it is sent again"))
         else:
-            answer = {State.ACCEPTED: "it was accepted", State.REFUSED: "its call was refused"}.get(write.state, "no answer came")
+            why = write.reason.partition(";")[0]
+            lost = f"no answer came that could be trusted ({why})" if why else "no answer came"
+            answer = {State.ACCEPTED: "it was accepted", State.REFUSED: "its call was refused"}.get(write.state, lost)
             reason = f"{answer}, but no record of {spec.target} with this match key was found; look there, then retry or dismiss it"
             settled.append((write.seq, State.QUARANTINED, None, reason))
     return settled

@@ -17,6 +17,7 @@ from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import target_of
 from pipelines.keys import key_values
 from pipelines.ledger import State, Write
+from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.observe import ids_at, observation, see
 from pipelines.plan import Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
@@ -169,6 +170,8 @@ def _why_not(write: Write, count: int, changed: str | None) -> str:
         return "a record with this match key is in the sink again" if count else ""
     if changed is None:
         return "another record has this match key now" if count else "the record is not in the sink any more"
+    if changed and write.reason.startswith(READ_BACK_OTHERWISE):
+        return f"{changed} is not as it was written, and was not when it was read back: the sink rewrites it, or others changed it"
     return f"{changed} was changed in the sink since" if changed else ""
 
 

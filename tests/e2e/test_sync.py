@@ -336,6 +336,7 @@ def test_a_create_that_is_not_found_afterwards_waits_for_a_person_and_is_never_s
     both.robostack.set_switch("fault", "500_before")
     summary = both.run(both.spec(writes={"batch": 2}))
     assert (summary.created, summary.quarantined, summary.exit_status) == (2, 2, 1)
+    assert all("was answered 500" in failure.reason for failure in both.ledger.failures("c2p"))
     held = both.run(both.spec())
     assert (held.created, held.quarantined, len(both.people())) == (0, 2, 2)
     both.ledger.release_failures("c2p")
@@ -505,6 +506,17 @@ def test_undoing_a_run_takes_back_what_it_wrote_and_leaves_what_others_changed_s
         ("c5@example.com", "theirs", 5),
     ]
     assert anywhere.run(anywhere.spec()).created == 9
+
+
+def test_an_undo_says_of_a_field_that_the_sink_rewrote_no_more_than_is_known(both: World) -> None:
+    both.put_contacts(contact(1, name="Zoe"))
+    both.put_people({"email": "c1@example.com", "name": "before", "score": 1})
+    both.robostack.set_switch("lower_cases", "yes")
+    both.run(both.spec())
+    undo = UndoRun(both.core, both.spec(deletes={"max_share": 1.0}), "undo1", "run1")
+    assert undo.apply(undo.plan()).conflicts == 1
+    (failure,) = both.ledger.failures("c2p")
+    assert failure.reason.startswith("not taken back: name is not as it was written, and was not when it was read back")
 
 
 def test_undoing_a_mirror_run_makes_the_deleted_records_again(both: World) -> None:
