@@ -170,7 +170,7 @@ def _reconciled(summary: "Summary") -> dg.AssetCheckResult:
     if found is None:
         said = "Nothing was written, so nothing had to be read back."
     elif found:
-        said = f"{found:,} written records read back differently; `crossdock verify {summary.sync}` shows them."
+        said = f"{found:,} written records read back differently; crossdock verify {summary.sync} shows them."
     else:
         said = "Everything that was written was read back and is as it was sent."
     return dg.AssetCheckResult(

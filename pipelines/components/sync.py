@@ -56,7 +56,7 @@ def broken_sync_defs(name: str, problem: str) -> dg.Definitions:
 
     @dg.asset(
         key=applied_key(name),
-        description=f"**This sync cannot run.** {problem}",
+        description=f"This sync cannot run. {problem}",
         group_name=BROKEN_GROUP,
         tags={"crossdock/broken": "true"},
         metadata={"problem": problem},
