@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from connectors import arrow, arrow_fast
 from pipelines import desired, duck, mapping
 from tests.simulation.scenario import KEYS, STRANGERS
 
@@ -33,6 +34,8 @@ _MOST = 20_000  # whole answers kept
 _real_query, _real_session = duck.query, duck.session
 _real_bind, _real_compile = mapping.bind, desired.compile_mapping
 
+_real_read = arrow_fast.read_objects
+
 _real_hash = hashlib.pbkdf2_hmac
 _slow_hash = functools.cache(_real_hash)  # of a connection's credential, 3 ms
 
@@ -41,6 +44,7 @@ _schemas: dict[Any, pa.Schema] = {}
 _pools: dict[Any, list[dict[Row, None]]] = {}
 _whole: dict[Any, pa.Table] = {}
 _programs: dict[Any, Any] = {}
+_pages: dict[Any, pa.Table] = {}
 _sessions: dict[bool, tuple[Any, duckdb.DuckDBPyConnection]] = {}
 
 
@@ -204,29 +208,46 @@ def session(*, separately: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def compile_mapping(spec: Any, source_schema: pa.Schema, id_field: str, **facts: Any) -> Any:
     """As `mapping_compile.compile_mapping`, once for each mapping and schema."""
-    key = (spec.model_dump_json(), _spelt(source_schema), id_field, repr(sorted((name, sorted(v or ())) for name, v in facts.items())))
+    key = (_mapped(spec), _spelt(source_schema), id_field, repr(sorted((name, sorted(v or ())) for name, v in facts.items())))
     if key not in _programs:
         _programs[key] = _real_compile(spec, source_schema, id_field, **facts)
-    return replace(_programs[key])
+    return replace(_programs[key], spec=spec)
 
 
 def bind(connection: Any, compiled: Any, schema: pa.Schema, answers: Any) -> Any:
     """As `mapping_compile.bind`, once for each mapping and schema."""
-    key = (compiled.spec.model_dump_json(), compiled.sink_fields, _spelt(schema), tuple(sorted(answers.items())))
+    key = (_mapped(compiled.spec), compiled.sink_fields, _spelt(schema), tuple(sorted(answers.items())))
     if key not in _programs:
         _programs[key] = _real_bind(connection, compiled, schema, answers)
     return _programs[key]
+
+
+def _mapped(spec: Any) -> tuple[Any, ...]:
+    """All of a spec that a mapping is made from."""
+    return spec.source, tuple(spec.match), tuple((spec.fields or {}).items()), spec.where, spec.python
+
+
+def read_objects(body: bytes, schema: pa.Schema, unexpected: str) -> pa.Table:
+    """As `arrow_fast.read_objects`: a page is read once for its ids and once for its records, and comes again in later reads."""
+    key = (body, schema, unexpected)
+    if key not in _pages:
+        if len(_pages) > _MOST:
+            _pages.clear()
+        _pages[key] = _real_read(body, schema, unexpected)
+    return _pages[key]
 
 
 @contextmanager
 def remembering() -> Iterator[None]:
     """The engine computes with memory while the block lasts."""
     duck.query, duck.session, mapping.bind, desired.compile_mapping = query, session, bind, compile_mapping  # type: ignore[assignment]
+    arrow.read_objects = arrow_fast.read_objects = read_objects
     hashlib.pbkdf2_hmac = _slow_hash
     try:
         yield
     finally:
         duck.query, duck.session, mapping.bind, desired.compile_mapping = _real_query, _real_session, _real_bind, _real_compile
+        arrow.read_objects = arrow_fast.read_objects = _real_read
         hashlib.pbkdf2_hmac = _real_hash
 
 

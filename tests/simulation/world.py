@@ -51,6 +51,7 @@ class World:
         self.requests = self.runs = 0
         self.lag_s = 0.0  # how long a write stays hidden from reads of the sink
         self.quarantined = self.written = 0
+        self._settings: dict[str, Any] = {}
 
     def tell(self, line: str) -> None:
         """Add to the trace."""
@@ -58,6 +59,11 @@ class World:
 
     def settings(self, name: str) -> Any:
         """The settings of a connection: `left` is the source, `right` the sink."""
+        if name not in self._settings:
+            self._settings[name] = self._settings_of(name)
+        return self._settings[name]
+
+    def _settings_of(self, name: str) -> Any:
         platform, own = (self.source, self.scenario.source_settings) if name == "left" else (self.sink, self.scenario.sink_settings)
         common = {"connector": platform.kind, "base_url": f"http://{name}.localhost:1", "concurrency": 1, **own}
         if platform.kind == "stacker":
