@@ -93,6 +93,7 @@ def _rows(engine: Engine, spec: SyncSpec, given: Mapping[str, Any]) -> PlanRows:
     desired = Desired(wanted, _index(engine.staging, wanted), types, INVALID_SCHEMA.empty_table(), 0, 0)
     existing = Observation(shown, _index(engine.staging, shown), is_full(shown))
     failures, stream = engine.ledger.failures(spec.name), engine.sink(spec.target_connection).stream(spec.target_stream)
+    waits = [failure for failure in failures if failure.outcome == "quarantined" and not failure.released]
     return PlanRows(
         engine,
         spec,
@@ -101,7 +102,8 @@ def _rows(engine: Engine, spec: SyncSpec, given: Mapping[str, Any]) -> PlanRows:
         existing,
         diff(desired.index, existing.index),
         owned=np.empty(0, np.int64),  # about deletes and moved records, which are not made in parts
-        held=frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released),
+        held=frozenset(failure.key for failure in waits),
+        waiting={failure.source_id: failure.key for failure in waits if failure.source_id},
         released=frozenset(failure.key for failure in failures if failure.released),
         dismissed={failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)},
         deletes=False,

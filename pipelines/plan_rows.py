@@ -62,6 +62,7 @@ class PlanRows:
     found: Diff
     owned: Positions
     held: frozenset[str]
+    waiting: Mapping[str, str]  # source id → the key under which a create of it waits for a person
     released: frozenset[str]
     dismissed: Mapping[str, str | None]
     deletes: bool
@@ -166,9 +167,10 @@ class PlanRows:
         """The rows that create these desired records."""
         for chunk in chunks(create):
             rows = self._desired_rows(chunk)
-            if self.held or self.never_shown:
+            if self.waiting or self.held or self.never_shown:
                 unseen = np.isin(chunk, np.fromiter(self.never_shown, np.int64)) & self._not(self.released, rows)
                 held = ~self._not(self.held, rows)
+                held |= np.array([source_id in self.waiting for source_id in rows["__source_id"].to_pylist()], bool)
                 self._refuse_held(rows.filter(from_numpy(held & ~unseen)), HELD)
                 self._refuse_held(rows.filter(from_numpy(unseen)), UNSEEN)
                 held |= unseen
@@ -326,8 +328,12 @@ class PlanRows:
         return np.array([key not in keys for key in rows["__key"].to_pylist()], bool)
 
     def _refuse_held(self, rows: pa.Table, why: str) -> None:
-        """Creates of which nobody knows whether they happened: they wait until a person says so, however many runs that takes."""
-        self.refuse("quarantined", _refusals(rows["__source_id"], rows["__key"], [""] * rows.num_rows, [why] * rows.num_rows))
+        """Creates of which nobody knows whether they happened: they wait until a person says so, however many runs that takes, and
+        whatever key the record has by then.
+        """
+        pairs = zip(rows["__key"].to_pylist(), rows["__source_id"].to_pylist(), strict=True)
+        keys = [key if key in self.held else self.waiting.get(source_id, key) for key, source_id in pairs]
+        self.refuse("quarantined", _refusals(rows["__source_id"], keys, [""] * rows.num_rows, [why] * rows.num_rows))
 
     def _refuse_rows(self, outcome: str, desired: pa.Table, conflicts: pa.RecordBatch) -> None:
         rows = desired.select(["__source_id", "__key"]).take(conflicts["position"])

@@ -87,7 +87,11 @@ class _Planning:
         self.epoch = engine.ledger.epoch(target_of(engine, spec))
         staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
-        held = frozenset(failure.key for failure in failures if failure.outcome == "quarantined" and not failure.released)
+        waits = [failure for failure in failures if failure.outcome == "quarantined" and not failure.released]
+        held, waiting = (
+            frozenset(failure.key for failure in waits),
+            {failure.source_id: failure.key for failure in waits if failure.source_id},
+        )
         released = frozenset(failure.key for failure in failures if failure.released)
         dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}
         if self.window is None:
@@ -103,7 +107,7 @@ class _Planning:
         self.existing = self._existing(seen)
         found = diff(self.desired.index, self.existing.index)
         deletes = spec.mode == "mirror" and self._whole_source
-        known = (self.owned, held, released, dismissed, deletes, self.unproven)
+        known = (self.owned, held, waiting, released, dismissed, deletes, self.unproven)
         large = len(found.create) + len(found.differ) >= LEAST
         rows = PlanRows(engine, spec, self.stream, self.desired, self.existing, found, *known, self.in_parts if large else None)
         with engine.staging.begin(plan_dataset(spec)) as writer:

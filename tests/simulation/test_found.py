@@ -211,3 +211,19 @@ def test_a_full_first_page_that_is_in_order_by_chance_is_not_taken_for_the_whole
     for number, sid in ((1, "rec_b"), (2, "rec_c"), (3, "rec_a")):
         both.stacker.create(both.stacker.objects["contacts"], contact(number), sid=sid, quiet=True)
     assert both.run(both.spec()).created == 3
+
+
+def test_a_quarantined_create_waits_under_whatever_key_its_record_has_by_then(both: World) -> None:
+    both.put_contacts(contact(1), contact(2))
+    both.robostack.set_switch("fault", "500_before")
+    assert both.run(both.spec(writes={"batch": 1})).quarantined == 1
+    both.robostack.set_switch("fault", "none")
+    (waiting,) = [failure.key for failure in both.ledger.failures("c2p")]
+    both.edit_contact(json.loads(waiting)[0], email="new@example.com")
+    for _ in range(2):
+        held = both.run(both.spec())
+        assert (held.created, held.quarantined, len(both.people())) == (0, 1, 1)
+        assert [failure.key for failure in both.ledger.failures("c2p")] == [waiting]
+    both.ledger.release_failures("c2p")
+    freed = both.run(both.spec())
+    assert (freed.created, freed.quarantined, len(both.people()), both.ledger.failures("c2p")) == (1, 0, 2, [])
