@@ -124,10 +124,10 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
 def newest_with_cursor(staged: list[Batch], field: str | None) -> Batch | None:
     """The batch whose cursor a next incremental read starts from: the newest one that followed this field, or None.
 
-    Not a full one whose read is in doubt: increments from there would never meet what it may have missed.
+    Not one whose read is in doubt: increments from there would never meet what it may have missed.
     """
     followed = (batch for batch in reversed(staged) if batch.note.get("cursor_field") == field and batch.note.get("cursor") is not None)
-    return next((batch for batch in followed if not (is_full(batch) and completeness(batch).doubts)), None)
+    return next((batch for batch in followed if not completeness(batch).doubts), None)
 
 
 def unbroken(staged: list[Batch]) -> bool:

@@ -227,3 +227,21 @@ def test_a_quarantined_create_waits_under_whatever_key_its_record_has_by_then(bo
     both.ledger.release_failures("c2p")
     freed = both.run(both.spec())
     assert (freed.created, freed.quarantined, len(both.people()), both.ledger.failures("c2p")) == (1, 0, 2, [])
+
+
+def test_no_increment_goes_on_from_another_one_that_may_have_missed_records(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(*(contact(n) for n in range(3)))
+    spec = both.spec(read={"mode": "incremental", "cursor": "rev"})
+    assert both.run(spec).created == 3
+    both.edit_contact("c0@example.com", name="ours", rev=10)
+    both.edit_contact("c1@example.com", name="ours", rev=11)
+
+    def search(store: Any, target: Any, body: Any, *, as_csv: bool) -> bytes:
+        told = json.loads(answered(store, target, body, as_csv=as_csv))
+        return json.dumps({**told, "records": [row for row in told["records"] if row["email"] != "c0@example.com"]}).encode()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(emulator, "search", search)
+        assert both.run(spec).updated == 1
+    assert both.run(spec).updated == 1
+    assert both.person("c0@example.com")["name"] == "ours"
