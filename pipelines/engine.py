@@ -102,7 +102,7 @@ def extract_source(engine: Engine, spec: SyncSpec, *, full: bool = False, progre
     request = ReadRequest(proof=spec.mode == "mirror")
     last = newest_with_cursor(staged, spec.read.cursor) if spec.read.mode == "incremental" and not full and unbroken(staged) else None
     if last is not None:
-        request = ReadRequest(since=Since(str(spec.read.cursor), lagged(last.note["cursor"], spec.read.lag)))
+        request = ReadRequest(since=Since(str(spec.read.cursor), lagged(last.note["cursor"], spec.read.lag, spec.cursor_epoch)))
     known = None  # a full read starts afresh: a field that the source does not have any more must not seem to be there
     if request.since is not None:
         known = next((batch.schema for batch in reversed(staged) if is_full(batch) and batch.count), None)

@@ -4,17 +4,19 @@ import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-from pipelines.spec import duration
+from pipelines.spec import Epoch, duration
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([Tt ])(\d\d:\d\d)(:\d\d)?([.,]\d+)?(\s?(?:[Zz]|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII)
 
 
-def lagged(cursor: str | int | float, lag: str) -> str | int | float:
-    """The cursor, at least `lag` earlier where it is a date or a time; anything else stays as it is.
+def lagged(cursor: str | int | float, lag: str, epoch: Epoch | None = None) -> str | int | float:
+    """The cursor, at least `lag` earlier where it is a date or a time, or a number that counts `epoch`; anything else stays as it is.
 
     Separator, fraction and offset are kept, and what is written without seconds or as a date stays so.
     """
     back = duration(lag)
+    if epoch is not None and not isinstance(cursor, str):
+        return cursor - math.ceil(back / timedelta(**{epoch: 1}))
     spelled = _TIME.fullmatch(cursor) if isinstance(cursor, str) else None
     if not back or spelled is None:
         return cursor

@@ -34,7 +34,7 @@ def news(engine: Engine, spec: SyncSpec) -> str | None:
     if last is None or not taken or any(is_full(batch) for batch in others):
         return f"everything since {position}"
     stream = engine.open(spec.source_connection).stream(spec.source_stream)
-    since = Since(str(spec.read.cursor), lagged(last.note["cursor"], spec.read.lag))
+    since = Since(str(spec.read.cursor), lagged(last.note["cursor"], spec.read.lag, spec.cursor_epoch))
     unseen = set(_shown(engine, spec, stream, since))
     for batch in others:
         unseen.update(_held(engine, batch, stream.id_field, since.field))

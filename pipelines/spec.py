@@ -194,6 +194,11 @@ class SyncSpec(_Settings):
         return self.target.partition(".")[2]
 
     @property
+    def cursor_epoch(self) -> Epoch | None:
+        """What the numbers of the cursor field count, where `partitions` says it of that field."""
+        return self.partitions.epoch if self.partitions is not None and self.partitions.by == self.read.cursor else None
+
+    @property
     def delete_settings(self) -> DeleteSettings:
         """The delete limits in force (the defaults where none are written)."""
         return self.deletes or DeleteSettings()

@@ -10,6 +10,12 @@ from hypothesis import strategies as st
 from pipelines.lag import lagged
 
 
+def test_a_number_is_moved_back_where_it_is_said_what_it_counts() -> None:
+    moved = [lagged(cursor, "1.5s", unit) for cursor, unit in ((1_700_000_000, "seconds"), (1_700_000_000_000, "milliseconds"))]
+    assert moved == [1_699_999_998, 1_699_999_998_500]
+    assert lagged("2025-03-01T00:00:05Z", "10s", "seconds") == "2025-02-28T23:59:55Z"
+
+
 @pytest.mark.parametrize(
     ("cursor", "lag", "moved"),
     [
