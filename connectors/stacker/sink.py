@@ -21,6 +21,8 @@ Write: TypeAlias = Callable[[str, Change], Receipt]
 class StackerSink(StackerSource):
     """A connection read and written."""
 
+    _bulk = True  # until a bulk call is answered that there is none
+
     def write(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """One receipt per change, as answers come; see `connectors.base.Sink.write`."""
         ops = {change.op for change in changes}
@@ -37,7 +39,7 @@ class StackerSink(StackerSource):
         self.settle(stream)
         name = self.path(stream).settled or ""
         limit = 1000
-        if changes[0].op == "create" and len(fit) > 1:
+        if changes[0].op == "create" and len(fit) > 1 and self._bulk:
             for start in range(0, len(fit), limit):
                 yield from self._bulk_create(stream, name, fit[start : start + limit], first=start == 0)
         elif changes[0].op == "update" and self.settings.bulk_updates == "by_sid" and len(fit) > 1:
@@ -101,7 +103,11 @@ class StackerSink(StackerSource):
             answer = self.client.bulk_upsert_records(name, [change.fields for change in changes])
             created, updated = _sids(answer, "created"), _sids(answer, "updated")
         except RefusedError as refusal:
-            yield from self._refused_bulk(stream, changes, refusal)
+            if refusal.status == 405:  # there is no such call here, so it wrote nothing
+                self._bulk = False
+                yield from self._singly(name, changes)
+            else:
+                yield from self._refused_bulk(stream, changes, refusal)
             return
         except (ConfigError, RetryableError) as error:
             if first:

@@ -79,14 +79,13 @@ def test_a_bulk_call_with_a_bad_record_is_refused_only_where_nothing_was_written
     assert len(held.records) == 1 + made
 
 
-def test_a_bulk_call_that_does_not_exist_is_a_refused_one_and_wrote_nothing() -> None:
+def test_records_are_created_one_by_one_where_there_is_no_bulk_call_and_it_is_asked_for_once() -> None:
     store, held = emptied(bulk="405")
     with connected(store) as sink:
-        receipts = write(sink, creates("a", "b", "c"))
-        (alone,) = write(sink, creates("a"))
-    assert {receipt.result for receipt in receipts} == {Result.REFUSED_BATCH}
-    assert alone.result is Result.APPLIED
-    assert len(held.records) == 2
+        receipts = [*write(sink, creates("a", "b", "c")), *write(sink, creates("d", "e"))]
+        assert sink.request_counts()["write"] == 1 + 5
+    assert {receipt.result for receipt in receipts} == {Result.APPLIED}
+    assert len(held.records) == 6
 
 
 def test_a_person_can_say_what_a_refused_bulk_call_means() -> None:
