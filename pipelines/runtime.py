@@ -1,6 +1,7 @@
 """Connections, ledger and staging of one process; the only module that reads the environment and opens concrete connectors."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -240,3 +241,11 @@ class Runtime:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _before_fork() -> None:
+    if (duck := sys.modules.get("pipelines.duck")) is not None:
+        duck.close_idle()
+
+
+os.register_at_fork(before=_before_fork)

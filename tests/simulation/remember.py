@@ -199,6 +199,7 @@ def _learn(known: dict[Row, Row | None], kind: Any, wanted: Sequence[Row], answe
 def session(*, separately: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `duck.session`; one database of each kind serves the whole process."""
     if separately not in _sessions:
+        duck.close_idle()
         duck._LOCKED["threads"] = "1"
         opened = _real_session(separately=separately)
         _sessions[separately] = (opened, opened.__enter__())
