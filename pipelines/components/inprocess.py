@@ -29,6 +29,9 @@ __all__ = ["run_in_process"]
 # Capturing a step's output turns our own standard output into a file, and takes four more processes per step to show it again.
 UNCAPTURED = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
 
+# A run that a person started takes no place in the pools: one that is killed would keep it until a daemon looks, and there may be none.
+UNPOOLED = {"concurrency": {"pools": {"granularity": "run"}}}
+
 
 def run_in_process(
     runtime: Runtime,
@@ -58,7 +61,7 @@ def run_in_process(
     tags = {"crossdock/started_by": plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
     only = [plan_key(spec.name), applied_key(spec.name)] if backfill is not None and backfill.staged else None
     folder = str(dagster_home(runtime.places, runtime.environ))
-    settled = InstanceRef.from_dir(folder, overrides=UNCAPTURED | _stored_in(folder))
+    settled = InstanceRef.from_dir(folder, overrides=UNCAPTURED | UNPOOLED | _stored_in(folder))
     with dg.DagsterInstance.from_ref(settled) as instance, _signals() as arrived:
         try:
             defs.resolve_job_def(spec.name).execute_in_process(

@@ -1,6 +1,7 @@
 """Pools: what many runs may do on one platform at once, on Dagster's real instance, in SQLite and in PostgreSQL."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -50,12 +51,16 @@ def test_a_step_waits_until_the_other_runs_leave_its_platform_a_place(tmp_path: 
 
     with project(tmp_path, around=gated) as made:
         assert SETTINGS.count("default_limit: 4") == 1
-        made.write("dagster.yaml", SETTINGS.replace("default_limit: 4", "default_limit: 1"))
         made.contacts(contact(1), contact(2))
         made.sync("first")
         made.sync("second", to="there.orgs", match=["domain"], fields={"domain": "email"})
-        running = [made.start("run", name, "--json") for name in ("first", "second")]
         home = tmp_path / ".crossdock" / "dagster"
+        home.mkdir(parents=True)
+        (home / "dagster.yaml").write_text(SETTINGS.replace("default_limit: 4", "default_limit: 1"))
+        made.environ["DAGSTER_HOME"] = str(home)
+        execute = ("job", "execute", "-m", "pipelines.definitions", "-j")
+        program = (sys.executable, "-c", "from dagster._cli import main; main()")
+        running = [made.start(*execute, name, command=program) for name in ("first", "second")]
         until(lambda: gates[0].waiting)
         monkeypatch.setenv("DAGSTER_HOME", str(home))
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -75,6 +80,9 @@ def test_a_step_waits_until_the_other_runs_leave_its_platform_a_place(tmp_path: 
         spans.sort()
         assert len(spans) == 4
         assert spans[0][2] == reading
+        with dg.DagsterInstance.from_config(str(home)) as instance:  # a run that was killed keeps its place until a daemon looks
+            assert instance.event_log_storage.claim_concurrency_slot("there", "killed", "step").is_claimed
+        assert made.json("run", "first")["unchanged"] == 2  # what a person starts does not wait for it
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
