@@ -210,6 +210,8 @@ def _written(store: Store, resource: Resource, selection: Json) -> list[Id]:
 def _touched(store: Store, resource: Resource, keys: list[Id], way: str, shown: list[bytes]) -> Response:
     if way == "nothing":
         return Response(status_code=204)
+    if way == "empty_list":
+        return _json(b"[]")
     if way == "count":
         return _json(encode({"count": len(keys)}))
     if way == "matched":

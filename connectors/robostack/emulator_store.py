@@ -40,7 +40,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "create_answers": ("records", "data", "ids", "id_objects", "count", "nothing", "text", "few"),
     "create_order": ("sent", "reversed", "shuffled"),
     "updation": ("merges", "replaces"),  # replaces: a field that an update does not name is cleared
-    "update_answers": ("records", "record", "count", "matched", "nothing"),
+    "update_answers": ("records", "record", "count", "matched", "nothing", "empty_list"),
     "delete_answers": ("count", "records", "nothing"),
     "no_match": ("silent", "404"),  # an update or delete that selects nothing
     "empty_write_selection": ("refused", "all", "none"),

@@ -150,7 +150,10 @@ class RobostackSink(RobostackSource):
             told = _told(answer, stream)
             if told.count is not None and told.count > 1:
                 self._unsafe[stream.name] = f"a write that selected one record by {stream.id_field} was answered with {told.count:,}"
-            return touched(change, told, stream.id_field, repeated=answer.repeated)
+            receipt = touched(change, told, stream.id_field, repeated=answer.repeated)
+            if receipt.result is Result.MISSING and change.op == "update" and self._record(stream, change):
+                return replace(receipt, result=Result.ACCEPTED, reason="the answer speaks of no record, and the record is there")
+            return receipt
         except UnknownOutcome as error:
             return Receipt(change.seq, Result.UNKNOWN, change.sink_id, str(error))
         except RefusedError as error:
