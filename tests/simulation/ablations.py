@@ -171,13 +171,13 @@ def one_look_believed(patch: Patch) -> None:
 
 @_ablation("creates that wait for a person are sent again", 134)
 def quarantine_ignored(patch: Patch) -> None:
-    real = plan_rows.PlanRows._creates
+    real = plan_rows.PlanRows.creates
 
-    def creates(self: Any, moved: Any) -> Any:
-        self.held = frozenset()
-        return real(self, moved)
+    def creates(self: Any, create: Any) -> Any:
+        self.held, self.waiting = frozenset(), {}
+        return real(self, create)
 
-    patch.setattr(plan_rows.PlanRows, "_creates", creates)
+    patch.setattr(plan_rows.PlanRows, "creates", creates)
 
 
 @_ablation("what the platform asks to be left alone for is not waited for", 3)
