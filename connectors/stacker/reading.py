@@ -65,7 +65,7 @@ class Reading:
             one = self._begin("offset with overlap")
             yield from self._by_offset(one, first)
             first = None
-            if self._settled(one):
+            if self._settled(one) and not self._missed(one):
                 return self._certificate(one)
             if before is not None and before.ended and one.ended and before.id_set() == one.id_set():
                 return self._certificate(one, equal=True)
@@ -86,6 +86,10 @@ class Reading:
         if one.told is not None:
             return one.count >= one.told
         return (one.pages < 2 and not one.cut) or one.chance < _CHANCE
+
+    def _missed(self, one: Pass) -> bool:
+        """Whether it did not meet all that earlier ways through met: gone meanwhile, or kept out of sight, with a total that fits."""
+        return self._given is not None and len(self._given) > len(one.id_set())
 
     def _by_keyset(self, one: Pass, resume: Resume | None) -> Generator[Page, None, Got | None]:
         """Page after page of what lies beyond the last id. Where that fails, `trouble` says why; a page not yet used is returned."""
@@ -224,7 +228,7 @@ class Reading:
         return f"the read was stopped after {self._max_pages} pages (max_pages)"
 
     def _certificate(self, one: Pass, *, equal: bool = False) -> Completeness:
-        complete = one.proven
+        complete = one.proven and not self._missed(one)
         if equal:  # where pages do not join, both reads may have missed the same record; only the total rules that out
             joined = not one.trouble and not one.moved
             complete = one.told == one.count or (joined and (one.told is None or one.told < one.count))

@@ -278,6 +278,17 @@ def test_short_pages_that_lie_in_order_by_luck_hide_no_record(ids: list[str]) ->
     assert sorted(given) == sorted(ids)
 
 
+@pytest.mark.parametrize("answer", [5, 6, 7])
+def test_a_second_way_that_is_answered_once_as_if_all_were_gone_proves_nothing(answer: int) -> None:
+    ids = ["a", "d", "b", "e"]
+
+    def gone_once(listing: Listing) -> None:
+        listing.ids = [] if len(listing.asked) == answer - 1 else list(ids)
+
+    given, proof = read(Listing(list(ids), order="ignored", between=gone_once), size=2)
+    assert sorted(given) == sorted(ids) or not proof.complete
+
+
 def test_many_short_pages_in_order_are_no_luck_and_are_read_once() -> None:
     listing = Listing(names(40), total="none")
     given, proof = read(listing, size=2)
