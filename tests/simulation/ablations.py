@@ -163,7 +163,7 @@ def unsettled_writes_forgotten(patch: Patch) -> None:
     patch.setattr(run, "recover", lambda *given, **named: 0)
 
 
-@_ablation("one look that does not show a record proves that it is not there", 288)
+@_ablation("one look that does not show a record proves that it is not there", 61)
 def one_look_believed(patch: Patch) -> None:
     for module in (settle, delivery, planning):
         patch.setattr(module, "see_what_is_missing", lambda *given, **named: (given[4], True))

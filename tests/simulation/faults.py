@@ -42,12 +42,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What an answer is made from: the true answer (None where nothing was done), chance, the wall clock, the record count."""
+    """What an answer is made from: the true answer (None where nothing was done), chance, the wall clock, the record count.
+
+    `hidden`: beginnings of the match keys that a read may keep to itself.
+    """
 
     true: Answer | None
     rng: random.Random
     now: datetime
     count: int
+    hidden: tuple[str, ...] = ()
 
 
 def _status(status: int, words: str = "It went wrong", **headers: str) -> Answering:
@@ -120,15 +124,12 @@ def _shrunk(trouble: Trouble) -> Answer:
     return status, JSON, json.dumps(told).encode()
 
 
-HIDDEN = "k4@"
-
-
 def _hidden(trouble: Trouble) -> Answer:
-    """A page without one certain record, its total as it was."""
+    """A page without certain records, its total as it was."""
     status, _, body = trouble.true or (200, JSON, b"[]")
     told, held = _listed(body)
     if held:
-        held[:] = [row for row in held if not str(row.get("email")).strip().lower().startswith(HIDDEN)]
+        held[:] = [row for row in held if not str(row.get("email")).strip().lower().startswith(trouble.hidden)]
     return status, JSON, json.dumps(told).encode()
 
 
@@ -171,14 +172,14 @@ FAULTS: tuple[Fault, ...] = (
     Fault("empty once", ("read",), "all", _emptied),
     Fault("60 % of a page", ("read",), "all", _shrunk),
     Fault("the page before again", ("read",), "all", weight=1),
-    Fault("one record hidden", ("read",), "all", _hidden, weight=0),
+    Fault("records hidden", ("read",), "all", _hidden, weight=0),
 )
-"""`cut` of a 204 is a 204. `the page before again` is answered by the wire, which knows what that page was. `one record hidden` is never
+"""`cut` of a 204 is a 204. `the page before again` is answered by the wire, which knows what that page was. `records hidden` is never
 drawn: some scenarios have it."""
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 QUIET_LIES = frozenset(
-    {"empty once", "60 % of a page", "the page before again", "one record hidden"}
+    {"empty once", "60 % of a page", "the page before again", "records hidden"}
 )  # nothing in the answer itself gives them away
 
 

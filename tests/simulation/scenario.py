@@ -18,6 +18,7 @@ class Scenario:
     """`fault_share`: of the requests that meet trouble. `crash_step`: the port call at which the process ends (None: it does not).
 
     `hides`: while there is trouble the source keeps one record to itself, and counts it in the total it tells.
+    `forgets`: the sink's first read after creates that were not answered does not show them, once.
     `left`: a request under way at the crash still takes effect. `restless`: the share of requests before which others change something.
     """
 
@@ -42,6 +43,7 @@ class Scenario:
     source_changes: int
     whole: bool = False
     hides: bool = False
+    forgets: bool = False
     without: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -122,4 +124,5 @@ def scenario(seed: int, *, whole: bool | None = None) -> Scenario:
         source_changes=rng.choice((0, 1, 2, 4)),
         whole=seed % 500 == 499 if whole is None else whole,
         hides=rng.random() < 0.1 and outward and stacker["total"] == "present",
+        forgets=rng.random() < 0.08,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CLEAN = Fault("", faults.EVERY, "all", answered=True)
 STORM = 6  # requests in a row
+HIDDEN = ("k4@",)  # what a source keeps to itself
 
 
 class Wire(httpx.BaseTransport):
@@ -30,6 +31,7 @@ class Wire(httpx.BaseTransport):
         self._not_before_s = 0.0
         self._first = world.scenario.first_fault
         self._storm = 0
+        self._in_doubt: tuple[str, ...] = ()  # keys of creates that went out, and of which no answer said what became
         self._lied = False  # a lie that nothing gives away is told once to each process: told twice, two equal reads prove it true
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -42,6 +44,8 @@ class Wire(httpx.BaseTransport):
             act(world)
         kind, changes = read_request(self._platform.kind, request)
         fault = self._fate(kind, len(changes))
+        if kind == "create" and not fault.answered and fault.effect != "unsent":
+            self._in_doubt += tuple(str(change.fields.get("email")).strip().lower() for change in changes)
         what = f"{process.name} #{number} {self._side} {kind}{f' of {len(changes)}' if changes else ''}"
         if fault.effect == "unsent":
             world.tell(f"{what} → {fault.name}")
@@ -71,8 +75,8 @@ class Wire(httpx.BaseTransport):
             return CLEAN
         scenario, rng = world.scenario, world.rng
         found = CLEAN
-        if scenario.hides and self._side == "left" and kind == "read":
-            found = faults.BY_NAME["one record hidden"]
+        if kind == "read" and self._hides():
+            found = faults.BY_NAME["records hidden"]
         elif self._storm:
             self._storm -= 1
             found = faults.BY_NAME["503"]
@@ -90,6 +94,11 @@ class Wire(httpx.BaseTransport):
         if found is not CLEAN:
             world.faults[found.name] += 1
         return found
+
+    def _hides(self) -> bool:
+        """Whether this read keeps records to itself."""
+        scenario = self._world.scenario
+        return scenario.hides if self._side == "left" else scenario.forgets and bool(self._in_doubt) and not self._lied
 
     def _without(self) -> frozenset[str]:
         without = self._world.scenario.without | (frozenset() if self._before else frozenset({"the page before again"}))
@@ -149,7 +158,11 @@ class Wire(httpx.BaseTransport):
         if fault.name == "the page before again" and self._before is not None:
             return self._before
         now = START + timedelta(seconds=world.time.elapsed_s)
-        given = true if fault.answer is None else fault.answer(Trouble(true, world.rng, now, len(changes)))
+        given = (
+            true
+            if fault.answer is None
+            else fault.answer(Trouble(true, world.rng, now, len(changes), self._in_doubt if self._side == "right" else HIDDEN))
+        )
         assert given is not None
         if kind == "read" and true is not None and fault is CLEAN:
             self._before = true
