@@ -20,6 +20,9 @@ _CLASS_WORDS = {
 }
 
 
+NEVER = -1  # the epoch of a plan made beside a run that writes: it is made anew before it is applied
+
+
 @dataclass(frozen=True)
 class Counts:
     """How many records the plan puts where. `read` counts distinct source records; `existing` what the sink showed.

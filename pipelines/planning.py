@@ -21,7 +21,7 @@ from pipelines.keys import key_values
 from pipelines.ledger import NEVER_SHOWN
 from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
-from pipelines.plan import Counts, Plan, doubted, empty, hidden_records, promises, refusals
+from pipelines.plan import NEVER, Counts, Plan, doubted, empty, hidden_records, promises, refusals
 from pipelines.plan_parts import LEAST
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
@@ -59,13 +59,15 @@ def plan_sync(
     progress: Progress = silent,
     seen: Batch | None = None,
     in_parts: InParts | None = None,
+    beside: bool = False,
 ) -> Plan:
     """Make and store the plan for what is staged up to `raw`, or for a window of it. Reads the sink; writes nothing but staging.
 
-    `seen` is the whole sink as read for this plan already; `in_parts` makes the creates and updates of a large one.
+    `seen` is the whole sink as read for this plan already; `in_parts` makes the creates and updates of a large one. `beside`: another
+    run may be writing, so that whoever applies this plan makes it anew.
     Raises ConfigError where the spec does not fit the data, and ConnectorError where the sink cannot be read.
     """
-    return _Planning(engine, spec, raw, window, progress, seen, in_parts).plan()
+    return _Planning(engine, spec, raw, window, progress, seen, in_parts, beside).plan()
 
 
 @dataclass
@@ -77,6 +79,7 @@ class _Planning:
     progress: Progress
     seen: Batch | None
     in_parts: InParts | None
+    beside: bool
     hidden: tuple[int, tuple[str, ...]] = (0, ())  # records to create that the sink may hold all the same, and why
     unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
@@ -84,7 +87,7 @@ class _Planning:
         spec, engine = self.spec, self.engine
         source = source_stream(engine, spec, None if self.window is None else self.raw)
         self.stream = engine.sink(spec.target_connection).stream(spec.target_stream)
-        self.epoch = engine.ledger.epoch(target_of(engine, spec))
+        self.epoch = NEVER if self.beside else engine.ledger.epoch(target_of(engine, spec))
         staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         waits = [failure for failure in failures if failure.outcome == "quarantined" and not failure.released]

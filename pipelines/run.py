@@ -287,11 +287,20 @@ class SyncRun:
     def _target(self) -> str:
         return target_of(self.engine, self.spec)
 
-    def _planned(self) -> Plan:
-        many = self.spec.writes.shards > 1 and self._window is None and self.engine.ledger.shared
+    def _planned(self, *, beside: bool) -> Plan:
+        many = not beside and self.spec.writes.shards > 1 and self._window is None and self.engine.ledger.shared
         in_parts = self._in_parts if many else None
         seen = self._seen()
-        return plan_sync(self.engine, self.spec, self._raw(), window=self._window, progress=self._progress, seen=seen, in_parts=in_parts)
+        return plan_sync(
+            self.engine,
+            self.spec,
+            self._raw(),
+            window=self._window,
+            progress=self._progress,
+            seen=seen,
+            in_parts=in_parts,
+            beside=beside,
+        )
 
     def _seen(self) -> Batch | None:
         """The sink as a worker read it while the source was read, if nobody has written to it since and the run still has to look."""
@@ -321,7 +330,7 @@ class SyncRun:
                 recover(self.engine, self.spec, progress=self._progress)
                 remember_made(self.engine, self.spec)
                 forget_deleted(self.engine, self.spec)
-            plan = self._planned()
+            plan = self._planned(beside=not settle)
             counts = plan.counts
             event("planned", create=counts.create, update=counts.update, delete=counts.delete, refusals=len(plan.refusals))
         self._note({"plan": plan.batch_id})

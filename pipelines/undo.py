@@ -19,7 +19,7 @@ from pipelines.keys import key_values
 from pipelines.ledger import State, Write
 from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.observe import ids_at, observation, see
-from pipelines.plan import Counts, Plan, promises, refusals
+from pipelines.plan import NEVER, Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
 from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
 from pipelines.run import Kind, SyncRun
@@ -43,8 +43,8 @@ class UndoRun(SyncRun):
         super().__init__(engine, spec, run_id, progress, kind=kind)
         self._undone = undone
 
-    def _planned(self) -> Plan:
-        return plan_undo(self.engine, self.spec, self._undone, progress=self._progress)
+    def _planned(self, *, beside: bool) -> Plan:
+        return plan_undo(self.engine, self.spec, self._undone, progress=self._progress, beside=beside)
 
     def _applied(self, plan: Plan) -> None:
         """The position stays: the source was not read, and its records are due as before."""
@@ -61,10 +61,13 @@ class _Step:
     after: Record
 
 
-def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress = silent) -> Plan:
-    """The plan that takes the confirmed writes of a run back. Raises ConfigError where there is nothing, or the sink cannot do it."""
+def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress = silent, beside: bool = False) -> Plan:
+    """The plan that takes the confirmed writes of a run back; `beside`: another run may be writing.
+
+    Raises ConfigError where there is nothing to take back, or the sink cannot do it.
+    """
     stream = engine.sink(spec.target_connection).stream(spec.target_stream)
-    epoch = engine.ledger.epoch(target_of(engine, spec))
+    epoch = NEVER if beside else engine.ledger.epoch(target_of(engine, spec))
     writes = list(engine.ledger.writes(run_id, [State.CONFIRMED]))
     if not writes:
         raise ConfigError(f"run {run_id} wrote nothing that could be taken back; `crossdock runs {spec.name}` lists the runs")

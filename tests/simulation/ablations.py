@@ -89,7 +89,7 @@ def no_quiescence_wait(patch: Patch) -> None:
         patch.setattr(module, "wait_until_quiet", lambda *given: None)
 
 
-@_ablation("the time a write stays hidden from reads is not waited for", 152)
+@_ablation("the time a write stays hidden from reads is not waited for", 142)
 def lag_ignored(patch: Patch) -> None:
     real = world.World.settings
     patch.setattr(world.World, "settings", lambda self, name: real(self, name).model_copy(update={"T_lag_s": 0.0}))
@@ -158,7 +158,7 @@ def places_in_answers_believed(patch: Patch) -> None:
     patch.setattr(robostack_sink, "created", created)
 
 
-@_ablation("what a run that died had under way is taken for not sent", 75)
+@_ablation("what a run that died had under way is taken for not sent", 333)
 def unsettled_writes_forgotten(patch: Patch) -> None:
     patch.setattr(run, "recover", lambda *given, **named: 0)
 
@@ -180,7 +180,7 @@ def quarantine_ignored(patch: Patch) -> None:
     patch.setattr(plan_rows.PlanRows, "creates", creates)
 
 
-@_ablation("what the platform asks to be left alone for is not waited for", 3)
+@_ablation("what the platform asks to be left alone for is not waited for", 28)
 def retry_after_ignored(patch: Patch) -> None:
     patch.setattr(http_outcome, "retry_after_s", lambda headers, now: None)
 
@@ -229,7 +229,7 @@ def digest_ignored(patch: Patch) -> None:
     patch.setattr(plan.Plan, "approved_by", lambda self, digest: True)
 
 
-@_ablation("a record whose key several sink records have is made once more", 143)
+@_ablation("a record whose key several sink records have is made once more", 456)
 def duplicates_in_the_sink_ignored(patch: Patch) -> None:
     real = planning.diff
 
@@ -245,7 +245,7 @@ def shared_keys_not_refused(patch: Patch) -> None:
     patch.setattr(desired, "duplicate_keys", lambda rows: (rows, np.empty(0, np.int64)))
 
 
-@_ablation("what others changed in the sink is overwritten whatever drift says", 184)
+@_ablation("what others changed in the sink is overwritten whatever drift says", 196)
 def drift_ignored(patch: Patch) -> None:
     patch.setattr(changes, "_drifted", lambda found, compared, applied: dict.fromkeys(compared, "false"))
 
@@ -264,7 +264,7 @@ def pending_records_forgotten(patch: Patch) -> None:
     patch.setattr(planning, "due", lambda staged, newest, position, pending: real(staged, newest, position, frozenset()))
 
 
-@_ablation("the cursor moves on when a plan is made, before anything is delivered", 198)
+@_ablation("the cursor moves on when a plan is made, before anything is delivered", 190)
 def cursor_moved_before_delivery(patch: Patch) -> None:
     real = run.SyncRun._planned
 
@@ -276,6 +276,6 @@ def cursor_moved_before_delivery(patch: Patch) -> None:
     patch.setattr(run.SyncRun, "_planned", planned)
 
 
-@_ablation("two runs write to one target at once", 3)
+@_ablation("two runs write to one target at once", 219)
 def lock_ignored(patch: Patch) -> None:
     patch.setattr(process.Locks, "hold", lambda self, name, process: nullcontext())

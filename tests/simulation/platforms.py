@@ -68,6 +68,10 @@ class Platform:
                     listener(self, event)
         return events
 
+    def long_there(self) -> None:
+        """What it holds was there before anything ran: no read is too early for it."""
+        self._moments = [(float("-inf"), self.rows)]
+
     def as_of(self, moment_s: float) -> Rows:
         """What it held then."""
         return next((rows for at_s, rows in reversed(self._moments) if at_s <= moment_s), self._moments[0][1])

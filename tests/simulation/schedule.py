@@ -143,6 +143,7 @@ def _found(world: World) -> None:
         world.sink.add(others.record(rng, number))
     for number in range(STRANGERS):
         world.sink.add(others.record(rng, KEYS + number))
+    world.sink.long_there()
 
 
 def _trouble(world: World, name: str) -> None:
