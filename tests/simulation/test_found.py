@@ -11,6 +11,7 @@ import pytest
 from connectors.base import Record
 from connectors.stacker import emulator
 from connectors.stacker.emulator_search import search as answered
+from pipelines.run import SyncRun
 from tests.e2e.world import World, world
 
 
@@ -245,3 +246,21 @@ def test_no_increment_goes_on_from_another_one_that_may_have_missed_records(both
         assert both.run(spec).updated == 1
     assert both.run(spec).updated == 1
     assert both.person("c0@example.com")["name"] == "ours"
+
+
+def test_a_plan_made_beside_a_run_that_writes_is_made_anew_before_it_is_applied(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(contact(1), contact(2))
+    both.robostack.set_switch("fault", "500_before")
+    put, beside = both.ledger.put_failures, list[SyncRun]()
+
+    def put_while_another_plans(*given: Any, **named: Any) -> None:
+        if not beside:
+            both.robostack.set_switch("fault", "none")
+            beside.append(both.plan(both.spec())[0])
+        put(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "put_failures", put_while_another_plans)
+        assert both.run(both.spec(writes={"batch": 1})).quarantined == 1
+    applied = beside[0].apply()
+    assert (applied.created, applied.quarantined, len(both.people())) == (0, 1, 1)
