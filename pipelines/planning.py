@@ -146,7 +146,7 @@ class _Planning:
                 return known
         keys = None if self._whole_sink() else self._keys()
         first = observation(engine.staging, spec, self.stream, seen or see(engine, spec, self.stream, keys, progress=self.progress), types)
-        found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._vanished_from, types, progress=self.progress)
+        found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._lacking, types, progress=self.progress)
         self.unproven = frozenset() if proven else self._vanished_from(found)
         return self._looked_for(self._asked_by_id(found))
 
@@ -203,6 +203,12 @@ class _Planning:
         """The key hashes of desired records that this sync knows to have been in the sink and that it does not show."""
         wanted = np.intersect1d(key_hashes(self.desired.index), self.owned)
         return frozenset(np.setdiff1d(wanted, key_hashes(observed.index)).tolist())
+
+    def _lacking(self, observed: Observation) -> frozenset[int]:
+        """What a look may have failed to show: what vanished; or all, where only what is there is updated and nothing seems to be."""
+        if self.spec.mode == "update" and observed.full and not len(observed.index):
+            return frozenset(key_hashes(self.desired.index).tolist())
+        return self._vanished_from(observed)
 
     def _older_ledger(self) -> bool:
         """Whether the ledger does not know the plan that was staged last: an older one may have been put in its place."""

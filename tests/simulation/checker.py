@@ -236,11 +236,9 @@ class Checker:
         if not run.source_rows:
             raise self.violated(f"I15 {event.id} was deleted although the source showed nothing")
         start_s = run.read_at_s or 0.0
-        there = [
-            row for row in self.source.as_of(start_s - 1e-6).values() if key_of(row) == key
-        ]  # what changes in that instant comes after it
-        still = [row for row in self.source.rows.values() if key_of(row) == key]
-        if there and still and self.writers.get((event.id, "email"), ("us", 0.0))[0] == "us":
+        held = self.source.since(start_s - 1e-6)  # what changes in the instant of an answer comes after it
+        always = all(any(key_of(row) == key for row in rows.values()) for rows in held)
+        if always and self.writers.get((event.id, "email"), ("us", 0.0))[0] == "us":
             raise self.violated(f"I5 {event.id} ({key!r}) was deleted although the source had it all the time")
         run.deleted += 1
         if run.approved is None:

@@ -76,6 +76,10 @@ class Platform:
         """What it held then."""
         return next((rows for at_s, rows in reversed(self._moments) if at_s <= moment_s), self._moments[0][1])
 
+    def since(self, moment_s: float) -> list[Rows]:
+        """What it held then, and after every change since."""
+        return [self.as_of(moment_s), *(rows for at_s, rows in self._moments if at_s > moment_s)]
+
     @contextmanager
     def showing(self, rows: Rows) -> Iterator[None]:
         """Answer reads as if it held these."""

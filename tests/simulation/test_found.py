@@ -264,3 +264,12 @@ def test_a_plan_made_beside_a_run_that_writes_is_made_anew_before_it_is_applied(
         assert both.run(both.spec(writes={"batch": 1})).quarantined == 1
     applied = beside[0].apply()
     assert (applied.created, applied.quarantined, len(both.people())) == (0, 1, 1)
+
+
+def test_a_sink_that_seems_empty_once_loses_no_update(both: World) -> None:
+    both.configure("there", find_all="selection")
+    both.put_contacts(contact(1))
+    both.put_people({"email": "c1@example.com", "name": "old"})
+    lie_once(both)
+    summary = both.run(both.spec(mode="update", read={"mode": "incremental", "cursor": "rev"}))
+    assert (summary.updated, summary.skipped, both.person("c1@example.com")["name"]) == (1, 0, "Zoë 1")
