@@ -1,8 +1,8 @@
 """A 30-day backfill by day, killed in the middle and continued: is the result right, is any record written twice, does the cursor move?
 
-`python -m bench.backfill [--records 300000] [--per-run 10]`. Both platforms are emulators in this process; the backfill is the
-`crossdock` command in processes of its own, the first of which is killed (-9) when half of the records have arrived. Creates that were
-sent, or about to be, and are not found afterwards, wait for a person: as many as one call holds, or none.
+`python -m bench.backfill [--records 300000] [--per-run 10] [--on-unknown retry]`. Both platforms are emulators in this process; the
+backfill is the `crossdock` command in processes of its own, the first of which is killed (-9) when half of the records have arrived.
+Creates that were sent, or about to be, and are not found afterwards, wait for a person (or are sent again): one call's or none.
 """
 
 import argparse
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--per-run", type=int, default=10)
+    parser.add_argument("--on-unknown", choices=("quarantine", "retry"), default="quarantine")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, project(Path(folder)) as made:
         text = (made.folder / "connections.yaml").read_text().replace("    timeout_s: 20\n", "    page_size: 1000\n")
@@ -32,7 +33,7 @@ def main() -> None:
         partitions = {"by": "updated_at", "start": "2026-01-01", "per_run": options.per_run}
         incremental = {"mode": "incremental", "cursor": "updated_at"}
         made.sync("live", mode="update", read=incremental)
-        made.sync(partitions=partitions, read=incremental)
+        made.sync(partitions=partitions, read=incremental, writes={"on_unknown": options.on_unknown})
         _report("live run, which reads everything and moves the cursor", lambda: _ended(made, "run", "live"))
         cursor, written = _cursor(made), _counted(made)
         began = time.perf_counter()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from tests.e2e.browsing import browser
 from tests.e2e.commandline import ROOT, Project, contact, project
-from tests.e2e.test_pages import FLAGS, MORE_FLAGS, Pages, _end, _free_port, until
+from tests.e2e.test_pages import Pages, _end, _free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -66,29 +66,17 @@ def spoil(made: Project) -> None:
 
 
 @contextmanager
-def browser(pages: Pages, path: str, folder: Path) -> Iterator[Callable[[str, str], str]]:
+def drawn(pages: Pages, path: str, folder: Path) -> Iterator[Callable[[str, str], str]]:
     """Gives the text of a page once it holds a word, as a browser draws it."""
-    driver_path = shutil.which("chromedriver")
-    if driver_path is None:
-        pytest.skip("no chromedriver on PATH")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = path
-    for flag in (*FLAGS.split(), *MORE_FLAGS.split(), f"--user-data-dir={folder}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(driver_path))
+    with browser(path, folder) as driver:
 
-    def text(address: str, word: str) -> str:
-        driver.get(f"{pages.url}{address}")
-        return str(until(lambda: word in (found := driver.find_element(By.TAG_NAME, "body").text) and found))
+        def text(address: str, word: str) -> str:
+            driver.get(f"{pages.url}{address}")
+            return str(until(lambda: word in (found := driver.find_element(By.TAG_NAME, "body").text) and found))
 
-    try:
         yield text
-    finally:
-        driver.quit()
 
 
 def test_the_daemon_runs_a_sync_on_news_and_a_window_on_demand_and_the_pages_show_what_failed(tmp_path: Path, browser_path: str) -> None:
@@ -119,7 +107,7 @@ def test_the_daemon_runs_a_sync_on_news_and_a_window_on_demand_and_the_pages_sho
 
             made.contacts(*first, *(day(n, 3, score="no number") for n in range(10, 20)))
             until(lambda: len(runs()) == 3 and {run["status"] for run in runs()} == {"SUCCESS"})
-            with browser(pages, browser_path, tmp_path / "browser") as text:
+            with drawn(pages, browser_path, tmp_path / "browser") as text:
                 assert "10 of 13 records were not delivered" in text(
                     "/assets/c2p/applied?view=checks&checkDetail=delivered", "not delivered"
                 )

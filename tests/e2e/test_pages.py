@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +17,12 @@ from typing import Any
 import pytest
 
 from tests.definitions.projects import ROOT, Running, running_project
+from tests.e2e.browsing import browser
 from tests.secrets_found import found_in, found_under
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 120.0
-FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-MORE_FLAGS = "--disable-component-update --disable-sync --window-size=1600,2200"
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -195,24 +193,12 @@ def test_no_answer_of_the_server_shows_a_credential_not_even_of_a_run_that_was_r
 def test_a_browser_draws_the_changes_as_text_and_the_chart_as_a_picture(
     pages: Pages, finished: str, browser_path: str, tmp_path: Path
 ) -> None:
-    driver_path = shutil.which("chromedriver")
-    if driver_path is None:
-        pytest.skip("no chromedriver on PATH")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser_path
-    for flag in (*FLAGS.split(), *MORE_FLAGS.split(), f"--user-data-dir={tmp_path}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(driver_path))
-    try:
+    with browser(browser_path, tmp_path) as driver:
         driver.get(f"{pages.url}/assets/companies_to_orgs/applied?view=overview")
         until(lambda: "last_runs" in driver.page_source)
         pictures = until(lambda: driver.find_elements(By.CSS_SELECTOR, "img[src^='data:image/svg']"))
         assert until(lambda: driver.execute_script("return arguments[0].naturalWidth", pictures[0])) > 0
         driver.get(f"{pages.url}/assets/companies_to_orgs/plan?view=overview")
         until(lambda: any("create" in one.text for one in driver.find_elements(By.TAG_NAME, "li")))
-    finally:
-        driver.quit()
