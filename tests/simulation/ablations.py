@@ -83,19 +83,19 @@ def intent_after_sending(patch: Patch) -> None:
     patch.setattr(Ledger, "settle", settle_late)
 
 
-@_ablation("an unanswered write is looked up at once, while it may still take effect", 55)
+@_ablation("an unanswered write is looked up at once, while it may still take effect", 43)
 def no_quiescence_wait(patch: Patch) -> None:
     for module in (settle, delivery):
         patch.setattr(module, "wait_until_quiet", lambda *given: None)
 
 
-@_ablation("the time a write stays hidden from reads is not waited for", 142)
+@_ablation("the time a write stays hidden from reads is not waited for", 152)
 def lag_ignored(patch: Patch) -> None:
     real = world.World.settings
     patch.setattr(world.World, "settings", lambda self, name: real(self, name).model_copy(update={"T_lag_s": 0.0}))
 
 
-@_ablation("creates are sent again by the HTTP layer, as if they could be repeated", 55)
+@_ablation("creates are sent again by the HTTP layer, as if they could be repeated", 43)
 def creates_resent_by_http(patch: Patch) -> None:
     real = http.Sender.send
 
@@ -107,7 +107,7 @@ def creates_resent_by_http(patch: Patch) -> None:
     patch.setattr(http.Sender, "send", send)
 
 
-@_ablation("a 5xx to a write means that nothing was done", 55)
+@_ablation("a 5xx to a write means that nothing was done", 122)
 def server_errors_change_nothing(patch: Patch) -> None:
     real = http_outcome.judge
 
@@ -127,7 +127,7 @@ def creates_resent_blindly(patch: Patch) -> None:
         patch.setattr(module, "settle_creates", settled)
 
 
-@_ablation("the good records of a refused call are sent again without a look at what it made", 864)
+@_ablation("the good records of a refused call are sent again without a look at what it made", 905)
 def refused_calls_split_without_a_look(patch: Patch) -> None:
     real = apply._Application._bisect
 
