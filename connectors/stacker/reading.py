@@ -65,7 +65,7 @@ class Reading:
             one = self._begin("offset with overlap")
             yield from self._by_offset(one, first)
             first = None
-            if self._settled(one) and not self._missed(one):
+            if self._settled(one):
                 return self._certificate(one)
             if before is not None and before.ended and one.ended and before.id_set() == one.id_set():
                 return self._certificate(one, equal=True)
@@ -79,6 +79,8 @@ class Reading:
 
     def _settled(self, one: Pass) -> bool:
         """Whether another way through the list could add nothing that is worth its requests."""
+        if self._missed(one):
+            return False
         if one.proven:
             return True
         if one.trouble or not one.ended or self._proof:
