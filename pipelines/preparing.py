@@ -4,14 +4,14 @@ Whoever runs the sync offers it and joins what comes back; a worker that dies is
 is guarded is the whole plan, by the run itself.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from connectors.errors import ConnectorError, RetryableError
+from pipelines.beating import beating
 from pipelines.engine import Engine, Progress
 from pipelines.fence import target_of
 from pipelines.ledger_shards import CLOSING, Kind, Shards, Split, lost
@@ -71,7 +71,7 @@ def offered(engine: Engine, spec: SyncSpec, run_id: str, kind: Kind, count: int,
         return
     try:
         Shards(ledger).open(split, given)
-        with _renewed(lambda: ledger.renew(place, split.epoch, split.writer, engine.clock.now() + _LEASE)):
+        with beating(_LEASE.total_seconds() / 4, lambda: ledger.renew(place, split.epoch, split.writer, engine.clock.now() + _LEASE)):
             yield Offered(engine, spec, split)
     finally:
         Shards(ledger).forget(run_id, kind)
@@ -105,21 +105,3 @@ def _do(work: Work, progress: Progress) -> None:
         work.done(found={"error": str(error)})  # the run asks for itself, and says so
     else:
         work.done(found={"batch": batch.id})
-
-
-@contextmanager
-def _renewed(renew: Callable[[], object]) -> Iterator[None]:
-    """Renew a right while the block lasts."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(_LEASE.total_seconds() / 4):
-            renew()
-
-    thread = threading.Thread(target=beat, name="preparing", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

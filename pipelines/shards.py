@@ -7,14 +7,14 @@ one look at the sink that follows all writes. A shard that is taken over while i
 
 import os
 import socket
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from connectors.errors import ConfigError, ConnectorError, RetryableError
+from connectors.errors import ConfigError, RetryableError
+from pipelines.beating import beating
 from pipelines.delivery import Delivered, Delivery, Look, ReadBack
 from pipelines.engine import Engine, Progress, is_full
 from pipelines.fence import Fence, lease_of
@@ -208,21 +208,9 @@ def end(work: Work) -> None:
 @contextmanager
 def _kept(shards: Shards, held: ShardFence) -> Iterator[None]:
     """Renew the claim while the block lasts, and give it back however that ends (which changes nothing where it was finished)."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(held.lease.total_seconds() / _BEATS):
-            try:
-                held.confirm()
-            except ConnectorError:
-                return  # whoever wants to write asks for itself, and is told
-
-    thread = threading.Thread(target=beat, name="shard lease", daemon=True)
-    thread.start()
     try:
-        yield
+        with beating(held.lease.total_seconds() / _BEATS, held.confirm):
+            yield
     finally:
-        over.set()
-        thread.join()
         if held.claim is not None:
             shards.give_back(held.claim)
