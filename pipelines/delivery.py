@@ -141,13 +141,13 @@ class Delivery:
 
     def look(self) -> Look | None:
         """See what became of what was written; None where nothing was."""
-        return Look(*self._look(None)) if next(self._todo(None), None) is not None else None
+        return self._look(None) if next(self._todo(None), None) is not None else None
 
     def settle(self, look: Look | None, *, may_send: bool) -> ReadBack | None:
         """Settle what was written, by that look (None: one of its own), and send again what may be. None where nothing was written."""
         if next(self._todo(None), None) is None:
             return None
-        self._settle_all(look or Look(*self._look(None)), may_send)
+        self._settle_all(look or self._look(None), may_send)
         fields = frozenset(name for seq, names in self.differing.items() if seq not in self.unshown for name in names)
         return ReadBack(len(self.differing), fields, len(self.unshown))
 
@@ -200,7 +200,7 @@ class Delivery:
                 size = max(1, size // 2)
             may_send = self._send([_plan_rows(again, self.spec.match)], attempt, size).stopped_by is None
             only = {write.seq for write in again}
-            look = Look(*self._look(only))
+            look = self._look(only)
 
     def _largest_call(self) -> int:
         create = self.stream.capabilities.create
@@ -212,11 +212,8 @@ class Delivery:
         writes = self.engine.ledger.writes(self.run_id, states, within)
         return writes if only is None else (write for write in writes if write.seq in only)
 
-    def _look(self, only: set[int] | None) -> tuple[Observation, bool]:
-        """Read the written records back, after the time in which an unanswered write may still take effect.
-
-        Also gives whether what is not shown of writes in doubt is proven not to be there.
-        """
+    def _look(self, only: set[int] | None) -> Look:
+        """Read the written records back, after the time in which an unanswered write may still take effect."""
         if next(self._todo(only, _UNANSWERED), None) is not None:
             wait_until_quiet(self.engine, self.spec, self.engine.clock.now())
         else:
@@ -228,7 +225,7 @@ class Delivery:
             self._wait_for(unseen)
             first = self._see(asked)
         missing = partial(self._missing, only=only)
-        return see_what_is_missing(self.engine, self.spec, self.stream, asked, first, missing, self.types, progress=self.progress)
+        return Look(*see_what_is_missing(self.engine, self.spec, self.stream, asked, first, missing, self.types, progress=self.progress))
 
     def _see(self, keys: Sequence[str] | None) -> Observation:
         batch = see(self.engine, self.spec, self.stream, keys, progress=self.progress)
