@@ -24,6 +24,7 @@ from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
 from pipelines.ledger_bulk import Settled, intents, settlements, upserts
 from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
+from pipelines.ledger_schema import prepare
 from pipelines.ledger_trouble import trouble
 
 __all__ = ["NEVER_SHOWN", "OPEN", "Failure", "Ledger", "Match", "Run", "State", "Write", "open_ledger"]
@@ -46,16 +47,7 @@ class Ledger:
 
     def _prepare(self) -> None:
         self._engine.connect().close()  # an address where nothing answers is a matter of configuration
-        with self._begin() as connection:
-            tables.make(connection)
-            first = asking.insert_unless_there(self._dialect, tables.meta, "name", "value")
-            connection.execute(first, {"new_name": "schema_version", "new_value": str(tables.SCHEMA_VERSION)})
-            found = int(connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")).scalar_one())
-        if found > tables.SCHEMA_VERSION:
-            raise ConfigError(
-                f"the ledger has schema version {found}, this Crossdock knows {tables.SCHEMA_VERSION}: "
-                "upgrade Crossdock, or point CROSSDOCK_LEDGER at another database"
-            )
+        prepare(self._begin)
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
@@ -421,11 +413,6 @@ class Ledger:
         row = {"sync": sync, "findings": json.dumps(sorted(findings)), "told_at": self._now()}
         with self._begin() as connection:
             self._upsert(connection, tables.told, [row])
-
-    def set_schema_version(self, version: int) -> None:
-        """Mark the ledger as written by that version of the schema (migrations end with this)."""
-        with self._begin() as connection:
-            connection.execute(sa.update(tables.meta).where(tables.meta.c.name == "schema_version").values(value=str(version)))
 
     # who may write where
 

@@ -93,13 +93,12 @@ def _engine(url: str) -> "Engine":
     """One small pool of connections for each database and process, the ledger's tables made."""
     import sqlalchemy as sa
 
-    from pipelines.ledger_tables import make
+    from pipelines.ledger_schema import prepare
 
     with _mutex:
         if url not in _engines:
             spelt = url.replace("postgresql://", "postgresql+psycopg2://", 1)
             made = sa.create_engine(spelt, pool_pre_ping=True, pool_size=2, max_overflow=8, connect_args={"connect_timeout": 10})
-            with made.begin() as connection:
-                make(connection)
+            prepare(made.begin)
             _engines[url] = made
         return _engines[url]

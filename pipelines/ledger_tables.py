@@ -1,9 +1,6 @@
-"""The ledger's tables, for SQLite and Postgres alike, and the version they are at."""
+"""The ledger's tables, for SQLite and Postgres alike. Whoever changes them adds a step to `ledger_schema`."""
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
-SCHEMA_VERSION = 1
 
 metadata = sa.MetaData()
 _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -134,14 +131,3 @@ paces = sa.Table(
     sa.Column("account", sa.Text, primary_key=True),
     sa.Column("pace", sa.LargeBinary, nullable=False),
 )
-
-_LOCK = 0x63726F7373  # any number that nobody else locks in this database
-
-
-def make(connection: Connection) -> None:
-    """Make the tables that are missing, in a transaction that begins here, whichever other processes do so at the same moment."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    metadata.create_all(connection)

@@ -195,12 +195,6 @@ def test_processes_that_open_a_new_ledger_at_the_same_moment_all_get_it(url: str
             opened.close()
 
 
-def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str) -> None:
-    ledger.set_schema_version(99)
-    with pytest.raises(ConfigError, match=r"schema version 99.*upgrade Crossdock"):
-        open_ledger(url, CLOCK)
-
-
 def test_a_ledger_out_of_reach_is_a_configuration_error_without_the_password() -> None:
     with pytest.raises(ConfigError, match="CROSSDOCK_LEDGER") as caught:
         open_ledger("postgresql://user:hunter2@127.0.0.1:1/none", CLOCK)
