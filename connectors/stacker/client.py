@@ -18,7 +18,7 @@ from connectors.stacker.settings import StackerSettings
 
 _CREATED = frozenset({200, 201})  # the documents say 201; a record with a sid is one all the same
 _DELETED = frozenset({200, 204})
-_REFUSALS = frozenset({400, 404, 405, 409, 413, 422})
+_REFUSALS = frozenset({400, 404, 405, 409, 413, 422, 501})
 
 
 class StackerClient:

@@ -152,8 +152,8 @@ async def _delete(store: Store, request: Request) -> Response:
 
 
 async def _bulk(store: Store, request: Request) -> Response:
-    if store.switches["bulk"] == "405":
-        raise Refused(405, "There is no bulk call here")
+    if store.switches["bulk"] != "works":
+        raise Refused(int(store.switches["bulk"]), "There is no bulk call here")
     target, sent = _target(store, request), _body(await request.body())
     if not isinstance(sent, list) or not all(isinstance(values, dict) for values in sent):
         raise Refused(400, "The body is a list of records")

@@ -103,7 +103,7 @@ class StackerSink(StackerSource):
             answer = self.client.bulk_upsert_records(name, [change.fields for change in changes])
             created, updated = _sids(answer, "created"), _sids(answer, "updated")
         except RefusedError as refusal:
-            if refusal.status == 405:  # there is no such call here, so it wrote nothing
+            if self._no_such_call(name, refusal):
                 self._bulk = False
                 yield from self._singly(name, changes)
             else:
@@ -150,6 +150,21 @@ class StackerSink(StackerSource):
                 yield Receipt(change.seq, Result.APPLIED, change.sink_id)
             else:
                 yield Receipt(change.seq, Result.UNKNOWN, change.sink_id, "the bulk answer does not name this record as updated")
+
+    def _no_such_call(self, name: str, refusal: RefusedError) -> bool:
+        """Whether a refusal says that there is no bulk call here, so that it wrote nothing.
+
+        404 may speak of a record as well; that of a call without any can only speak of the call.
+        """
+        if refusal.status != 404:
+            return refusal.status in (405, 501)
+        try:
+            self.client.bulk_upsert_records(name, [])
+        except RefusedError as empty:
+            return empty.status == 404
+        except (ConfigError, ContractError, RetryableError, UnknownOutcome):
+            pass
+        return False
 
     def _refused_bulk(self, stream: Stream, changes: Sequence[Change], refusal: RefusedError) -> Iterator[Receipt]:
         """Whether a refused call left anything behind is not documented: look before saying that it did not."""

@@ -79,11 +79,12 @@ def test_a_bulk_call_with_a_bad_record_is_refused_only_where_nothing_was_written
     assert len(held.records) == 1 + made
 
 
-def test_records_are_created_one_by_one_where_there_is_no_bulk_call_and_it_is_asked_for_once() -> None:
-    store, held = emptied(bulk="405")
+@pytest.mark.parametrize(("status", "asked"), [("404", 2), ("405", 1), ("501", 1)])
+def test_records_are_created_one_by_one_where_there_is_no_bulk_call_and_it_is_asked_for_once(status: str, asked: int) -> None:
+    store, held = emptied(bulk=status)
     with connected(store) as sink:
         receipts = [*write(sink, creates("a", "b", "c")), *write(sink, creates("d", "e"))]
-        assert sink.request_counts()["write"] == 1 + 5
+        assert sink.request_counts()["write"] == asked + 5
     assert {receipt.result for receipt in receipts} == {Result.APPLIED}
     assert len(held.records) == 6
 
