@@ -25,6 +25,7 @@ class RobostackSink(RobostackSource):
         super().__init__(settings, ports)
         self._selects: set[str] = set()  # resources where a selection by id was seen to find that record alone
         self._merges: set[str] = set()  # resources where an update was seen to leave the fields alone that it does not name
+        self._silent: set[str] = set()  # resources where an update that did happen was answered as if there were no such record
         self._unsafe: dict[str, str] = {}  # resource → why nothing is updated or deleted there any more
         self._alone = threading.Lock()  # held by the first write of a kind until it is known what such a write does
 
@@ -151,8 +152,9 @@ class RobostackSink(RobostackSource):
             if told.count is not None and told.count > 1:
                 self._unsafe[stream.name] = f"a write that selected one record by {stream.id_field} was answered with {told.count:,}"
             receipt = touched(change, told, stream.id_field, repeated=answer.repeated)
-            if receipt.result is Result.MISSING and change.op == "update" and self._record(stream, change):
-                return replace(receipt, result=Result.ACCEPTED, reason="the answer speaks of no record, and the record is there")
+            if receipt.result is Result.MISSING and change.op == "update" and (stream.name in self._silent or self._record(stream, change)):
+                self._silent.add(stream.name)  # looking for one is enough: all of them are read back
+                return replace(receipt, result=Result.ACCEPTED, reason="the answer speaks of no record, as here of one that is there")
             return receipt
         except UnknownOutcome as error:
             return Receipt(change.seq, Result.UNKNOWN, change.sink_id, str(error))

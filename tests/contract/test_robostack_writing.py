@@ -214,6 +214,18 @@ def test_a_lost_answer_of_an_update_or_delete_is_repeated_and_its_second_answer_
     assert receipt.result is (Result.APPLIED if op == "update" else Result.ACCEPTED)
 
 
+def test_updates_answered_with_an_empty_list_are_looked_up_once_and_left_to_the_read_back() -> None:
+    store = store_with(9, update_answers="empty_list")
+    with connected(store) as sink:
+        updates = [Change(n, "update", {"number": f"P{n}"}, {"note": "new"}, key) for n, key in enumerate(kept(store))]
+        receipts = written(sink, updates)
+        looked = sink.request_counts()["read"]
+        gone = written(sink, [Change(9, "update", {"number": "P9"}, {"note": "new"}, 99)])
+        assert sink.request_counts()["read"] == looked
+    assert {receipt.result for receipt in receipts + gone} == {Result.ACCEPTED}
+    assert looked < len(updates)
+
+
 @pytest.mark.parametrize("sink_id", [None, "", "  ", True, {}, [], {"$ne": None}, 1.5, ["a"]])
 @pytest.mark.parametrize("op", ["update", "delete"])
 def test_an_id_that_could_select_everything_is_rejected_before_it_is_sent(op: Any, sink_id: JsonValue) -> None:
