@@ -34,6 +34,7 @@ from pipelines.staging import Batch
 from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
 from pipelines.window import Window
 
+WAIT_PAUSE_S = 2.0  # between looks whether another run is done with the target
 LOST_PAUSE_S = 1.0  # after a shard was lost: whatever took it is not fought over
 Kind = Literal["run", "plan", "verify", "undo"]
 
@@ -112,18 +113,16 @@ class SyncRun:
                 return self._make_plan(settle=False)
             return self._make_plan(settle=not self._held_elsewhere())
 
-    def apply(self, plan: Plan | None = None, *, approve: str | None = None) -> Summary:
+    def apply(self, plan: Plan | None = None, *, approve: str | None = None, patience_s: float = 0) -> Summary:
         """Apply this run's plan, read back what was written, and close the run. A refused plan writes nothing.
 
         A plan that others overtook, because they wrote to the target since its sink was looked at, is made anew first.
-        Raises RetryableError while another run writes to the target, and ConnectorError where nothing could be
-        delivered because the sink is out of reach or refuses us.
+        Raises RetryableError where another run still writes to the target after `patience_s`, and ConnectorError where nothing
+        could be delivered because the sink is out of reach or refuses us.
         """
         self._begin()
-        with self._recorded("apply", self.spec.target), self.engine.lock(self._target):
+        with self._recorded("apply", self.spec.target), self._alone(patience_s):
             plan = plan or self._plan()
-            if self._held_elsewhere():
-                raise taken(self.engine, self._target)
             if self.engine.ledger.epoch(self._target) != plan.epoch:
                 plan = self._make_plan(settle=True)
             if approve is not None and not plan.approved_by(approve):
@@ -278,6 +277,27 @@ class SyncRun:
         spent = self._kept().get("duration_s", 0.0) + self.engine.clock.monotonic() - self._started_s
         self._started_s = self.engine.clock.monotonic()
         self.engine.ledger.note_run(self.run_id, {**facts, "duration_s": round(spent, 3)})
+
+    @contextmanager
+    def _alone(self, patience_s: float) -> Iterator[None]:
+        """Be the only run that writes to the target. Raises RetryableError where another one still does after that long."""
+        until_s, waiting = self.engine.clock.monotonic() + patience_s, False
+        while True:
+            with ExitStack() as held:
+                try:
+                    held.enter_context(self.engine.lock(self._target))
+                    if self._held_elsewhere():
+                        raise taken(self.engine, self._target)
+                except RetryableError as error:
+                    if self.engine.clock.monotonic() >= until_s:
+                        raise
+                    if not waiting:
+                        event("waiting", reason=str(error))
+                        waiting = True
+                else:
+                    yield
+                    return
+            self.engine.clock.sleep(WAIT_PAUSE_S)
 
     def _held_elsewhere(self) -> bool:
         """Whether a run on another host has the right to write: then what it has under way is not ours to settle."""

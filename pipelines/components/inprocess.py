@@ -15,7 +15,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from pipelines.components.names import applied_key, plain, plan_key
 from pipelines.components.partitions import LIVE, Backfill, current_key
-from pipelines.components.session import RESOURCE, Session
+from pipelines.components.session import RESOURCE, STARTED_BY, Session
 from pipelines.components.source import build_source_asset
 from pipelines.components.sync import build_sync_defs, run_config
 from pipelines.runtime import Runtime, dagster_home
@@ -58,7 +58,7 @@ def run_in_process(
     chosen = run_config(spec, full=full, approve=approve)
     settings: dict[str, Any] = {"ops": dict(chosen.ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     current = current_key(spec) if backfill is None else None
-    tags = {"crossdock/started_by": plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
+    tags = {STARTED_BY: plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
     only = [plan_key(spec.name), applied_key(spec.name)] if backfill is not None and backfill.staged else None
     folder = str(dagster_home(runtime.places, runtime.environ))
     settled = InstanceRef.from_dir(folder, overrides=UNCAPTURED | UNPOOLED | _stored_in(folder))

@@ -26,6 +26,7 @@ else:  # Dagster knows the bare class only, and would otherwise store what a ste
 
 __all__ = [
     "RESOURCE",
+    "STARTED_BY",
     "Materialized",
     "Session",
     "end_run",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 RESOURCE = "crossdock"
+STARTED_BY = "crossdock/started_by"  # the tag of a run that a person's command carries out itself
 TELL_EVERY_S = 5.0
 
 _log = logging.getLogger("dagster")

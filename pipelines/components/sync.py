@@ -9,13 +9,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pipelines.components import checks, pages
 from pipelines.components.names import applied_key, group, op_name, owners, plain, plan_key, raw_key, remote_key
 from pipelines.components.partitions import partitions, policy
-from pipelines.components.session import Materialized, Session, newest_plan, step
+from pipelines.components.session import STARTED_BY, Materialized, Session, newest_plan, step
 from pipelines.components.triggers import schedule_of
 from pipelines.spec import SyncSpec, duration
 
 __all__ = ["ApplyConfig", "broken_sync_defs", "build_sync_defs", "job_of", "run_config"]
 
 BROKEN_GROUP = "broken_syncs"
+PATIENCE_S = 3600.0  # for another run that writes to the same target, where nobody sits before the command and sees it
 
 
 class ApplyConfig(dg.Config):
@@ -47,7 +48,7 @@ def job_of(spec: SyncSpec) -> UnresolvedAssetJobDefinition:
         spec.name,
         selection=dg.AssetSelection.assets(raw_key(spec.source), plan_key(spec.name), applied_key(spec.name)),
         description=_purpose(spec),
-        tags={"crossdock/sync": spec.name},
+        tags={"crossdock/sync": spec.name, "crossdock/target": spec.target},
     )
 
 
@@ -128,7 +129,7 @@ def _applied_asset(spec: SyncSpec, connector: str | None) -> dg.AssetsDefinition
 
         with step(context, crossdock, spec) as run:
             plan = newest_plan(run)
-            summary = run.apply(plan, approve=config.approve)
+            summary = run.apply(plan, approve=config.approve, patience_s=0 if STARTED_BY in context.run.tags else PATIENCE_S)
             engine = run.engine
             source = run.source()
         if summary.status == "refused":

@@ -15,9 +15,10 @@ from pipelines.components.names import applied_key
 from pipelines.components.partitions import LIVE, current_key
 from pipelines.spec import SyncSpec
 
-__all__ = ["FOLLOW", "busy", "live_request", "schedule_of", "sensor_of"]
+__all__ = ["ASSET_JOB", "FOLLOW", "busy", "live_request", "schedule_of", "sensor_of"]
 
 FOLLOW = "after_others"
+ASSET_JOB = "__ASSET_JOB"  # what the pages and backfills run, with the assets that they name and none of a job's tags
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -110,7 +111,9 @@ def _counts(record: dg.EventLogRecord) -> int:
 
 def busy(instance: dg.DagsterInstance, sync: str) -> str | None:
     """What the sync is doing already, or None."""
-    found = instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE, tags={"crossdock/sync": sync}), limit=1)
+    named = instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE, tags={"crossdock/sync": sync}), limit=1)
+    chosen = [] if named else instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE, job_name=ASSET_JOB))
+    found = [*named, *(one for one in chosen if applied_key(sync) in (one.dagster_run.asset_selection or ()))]
     if not found:
         return None
     run, began = found[0].dagster_run, datetime.fromtimestamp(found[0].create_timestamp.timestamp(), UTC)

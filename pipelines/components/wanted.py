@@ -10,10 +10,9 @@ from dagster._grpc.types import ExecuteExternalJobArgs
 from dagster._serdes import deserialize_value
 
 from pipelines.components.names import sync_of
+from pipelines.components.triggers import ASSET_JOB
 
 __all__ = ["syncs_wanted"]
-
-_ASSET_JOB = "__ASSET_JOB"  # what the pages and backfills run, with the assets that they name
 
 
 def syncs_wanted(known: Collection[str], sources: Collection[dg.AssetKey]) -> frozenset[str] | None:
@@ -26,7 +25,7 @@ def syncs_wanted(known: Collection[str], sources: Collection[dg.AssetKey]) -> fr
     job = next((one for one in given if isinstance(one, ReconstructableJob)), None)
     if job is None:
         return None
-    if job.job_name != _ASSET_JOB:
+    if job.job_name != ASSET_JOB:
         return frozenset([job.job_name]) if job.job_name in known else None
     keys = _selected(next((one for one in given if isinstance(one, str)), "")) - set(sources)
     names = frozenset(sync_of(key) or "" for key in keys)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import _check as check
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
@@ -22,8 +23,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from connectors.errors import ConfigError
-from pipelines.components.names import applied_key
-from pipelines.components.triggers import FOLLOW
+from pipelines.components.names import applied_key, raw_key
+from pipelines.components.triggers import ASSET_JOB, FOLLOW, busy
 from tests.definitions.projects import ROOT, Project, new_project
 
 PEOPLE = {"from": "stacker_demo.contacts", "to": "robostack_demo.people", "match": ["email"]}
@@ -167,3 +168,19 @@ def test_ticks_that_were_missed_are_caught_up_by_one_run(chained: Project, monke
             assert instance.get_runs_count() == runs
         (run,) = instance.get_runs()
         assert (run.status, run.job_name, run.tags["dagster/partition"]) == (dg.DagsterRunStatus.QUEUED, "third", "2026-11-22")
+
+
+def test_a_backfill_from_the_pages_is_a_run_of_its_syncs_and_of_no_other(chained: Project, instance: dg.DagsterInstance) -> None:
+    chosen = frozenset([applied_key("third"), raw_key("stacker_demo.contacts")])
+    create_run_for_test(instance, job_name=ASSET_JOB, status=dg.DagsterRunStatus.STARTED, asset_selection=chosen)
+    assert str(busy(instance, "third")).startswith("third is started since ")
+    assert busy(instance, "first") is None
+
+
+def test_runs_that_write_to_one_stream_are_kept_apart_in_every_shipped_queue(chained: Project) -> None:
+    defs = chained.defs()
+    first, second, third = (defs.resolve_job_def(name).tags["crossdock/target"] for name in ("first", "second", "third"))
+    assert first == third != second
+    for file in ("dagster.yaml", "deploy/workers/dagster.yaml"):
+        limits = yaml.safe_load((ROOT / file).read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+        assert {"key": "crossdock/target", "value": {"applyLimitPerUniqueValue": True}, "limit": 1} in limits, file

@@ -1,6 +1,8 @@
 """What a sync does between two real platforms on loopback, and what it never does."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +406,20 @@ def test_two_runs_at_once_do_not_both_write(both: World) -> None:
     with both.core.lock(target_of(both.core, both.spec())), pytest.raises(RetryableError, match="in use by another run"):
         run.apply(plan)
     assert both.people() == []
+
+
+def test_a_run_with_patience_writes_once_those_before_it_are_done(anywhere: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    anywhere.put_contacts(*(contact(n) for n in range(5)))
+    run, plan = anywhere.plan(anywhere.spec())
+    target, clock = target_of(anywhere.core, anywhere.spec()), anywhere.clock
+    with ExitStack() as here:
+        here.enter_context(anywhere.core.lock(target))
+        if anywhere.ledger.shared:  # and then one on another host, which was killed
+            assert anywhere.ledger.claim(target, plan.epoch, "another host", clock.now() + timedelta(seconds=20), dead=False)
+        wait = clock.sleep
+        monkeypatch.setattr(clock, "sleep", lambda duration_s: (here.close(), wait(duration_s)))
+        assert run.apply(plan, patience_s=60).created == 5
+    assert sum(clock.slept) < 30
 
 
 def test_a_plan_that_another_run_overtook_is_made_anew_and_doubles_nothing(anywhere: World) -> None:
