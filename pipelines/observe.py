@@ -11,6 +11,7 @@ import pyarrow as pa
 from connectors import jsontext
 from connectors.arrow import records_to_batch
 from connectors.base import Completeness, ReadRequest, Record, Stream
+from connectors.errors import ConfigError
 from pipelines.engine import Engine, Progress, completeness, increments, is_full, silent
 from pipelines.extract import extract
 from pipelines.fingerprint import Index, index
@@ -113,7 +114,13 @@ def compared(sink: Stream, types: pa.Schema) -> list[str]:
 
 
 def observation(staging: Staging, spec: SyncSpec, stream: Stream, batch: Batch, types: pa.Schema) -> Observation:
-    """A batch of sink records, indexed under the types that are desired."""
+    """A batch of sink records, indexed under the types that are desired. Raises ConfigError where none shows its id."""
+    if batch.count and stream.id_field not in batch.schema.names:
+        shown = ", ".join(name for name in batch.schema.names if not name.startswith("__"))
+        raise ConfigError(
+            f"none of {batch.count:,} records of {spec.target} shows its id, the field {stream.id_field!r}; they show {shown}; "
+            f"name the field that holds it as key of {spec.target_stream} under streams of {spec.target_connection}"
+        )
     return Observation(batch, index(staging.scan(batch), spec.match, compared(stream, types), types), is_full(batch))
 
 

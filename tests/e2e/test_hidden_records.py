@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.base import Record
+from connectors.errors import ConfigError
 from tests.e2e.world import World, world
 
 COUNT = 37
@@ -45,6 +46,14 @@ def test_records_that_were_there_before_the_first_run_are_found_beyond_a_silent_
     first = w.run(w.spec())
     assert (first.created, first.updated) == (0, COUNT)
     assert not doubled(w)
+
+
+def test_a_sink_whose_records_show_no_id_is_refused_in_words_that_name_what_they_show(w: World) -> None:
+    w.put_people(contact(0, "old"))
+    w.robostack.set_switch("hidden_fields", "id")
+    with pytest.raises(ConfigError, match=r"none of 1 records .* shows its id, the field 'id'; they show email, .* name the field"):
+        w.run(w.spec())
+    assert [person["name"] for person in w.people()] == ["old"]
 
 
 def test_a_record_this_sync_made_is_looked_up_before_it_is_made_again(w: World) -> None:
