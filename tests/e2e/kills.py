@@ -4,151 +4,101 @@ The audit looks at the sink's own store and at the ledger's tables with nothing 
 is worked out here from what was put into the source.
 """
 
-import copy
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from connectors.robostack.emulator import create_app as robostack_app
-from connectors.robostack.emulator_store import Store as RobostackStore
-from connectors.stacker.emulator import create_app as stacker_app
-from connectors.stacker.emulator_store import Store as StackerStore
+import pyarrow.parquet as pq
+
 from tests.e2e import kills_driver
+from tests.e2e.kills_platforms import CONNECTIONS, Platforms, Record, platforms
 from tests.e2e.kills_points import Death
-from tests.loopback import serving
+
+__all__ = ["SCENARIOS", "Bench", "Platforms", "Scenario", "Trial", "moments", "platforms", "run_once"]
 
 RUN_S = 300.0  # then a run hangs, however busy the machine is
 RUNS_UNTIL_CLEAN = 4
 
-CONNECTIONS = """\
-connections:
-  stacker:
-    connector: stacker
-    base_url: {stacker}
-    integration_key: demo
-    stack_id: stk_demo
-    page_size: 7
-    concurrency: 1
-    timeout_s: 10
-    T_server_max_s: 0.1
-  robostack:
-    connector: robostack
-    base_url: {robostack}
-    api_key: demo
-    api_secret: demo
-    app_uuid: 00000000-0000-4000-8000-000000000001
-    concurrency: 1
-    timeout_s: 10
-    T_server_max_s: 0.1
-    streams:
-      people: {{key: [id], natural_key: [email]}}
-"""
-
-Record = dict[str, Any]
 Held = dict[str, Record]
+
+
+Ledger = sqlite3.Connection
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is synced, and from which state: `settled` begins after a clean first run, followed by edits, additions and removals."""
+    """What is synced, and from which state: `settled` begins after a clean first run, followed by edits, additions and removals.
+
+    `before` changes the ledger's file then. `shown`: the fields that the sink can hold. A sync whose `retention` names the ledger is
+    compacted after every run.
+    """
 
     name: str
     attributes: dict[str, Any]
     settled: bool = False
-    back: bool = False  # from Robostack to Stacker
     held_back: bool = False  # a create without an answer waits for a person
+    before: Callable[[Ledger], None] | None = None
+    shown: tuple[str, ...] = ("email", "name", "score", "note")
+
+    def side(self, end: str) -> str:
+        """The platform at this end: `from` or `to`."""
+        return str(self.attributes[end].split(".")[0])
 
 
-def _sync(name: str, *, settled: bool = False, back: bool = False, held_back: bool = False, **changed: Any) -> Scenario:
-    sides = ("robostack.people", "stacker.contacts") if back else ("stacker.contacts", "robostack.people")
+_FIELDS = {"email": "email", "name": "name", "score": "cast(score as integer)"}
+_TO_AI = {"name": "email", "provider_id": "'notion'", "connection_type_id": "'api_key'"}
+_MIRROR = {"mode": "mirror", "deletes": {"max_count": 10, "max_share": 0.5}}
+_KEPT = {"reads": 1, "runs": 1, "ledger": "1d", "history": "365d"}
+
+
+def _sync(
+    name: str, *, settled: bool = False, held_back: bool = False, before: Callable[[Ledger], None] | None = None, **changed: Any
+) -> Scenario:
+    ends = {"from": "stacker.contacts", "to": "robostack.people", "match": ["email"], "fields": _FIELDS}
     writes = {"batch": 3, "on_unknown": "quarantine" if held_back else "retry"}
-    fields = {"email": "email", "name": "name", "score": "cast(score as integer)"}
-    common = {"from": sides[0], "to": sides[1], "match": ["email"], "fields": fields, "writes": writes, "limits": {"update_share": 1.0}}
-    return Scenario(name, {**common, **changed}, settled, back, held_back)
+    return Scenario(name, {**ends, "writes": writes, "limits": {"update_share": 1.0}, **changed}, settled, held_back, before)
 
 
-_DELETES = {"max_count": 10, "max_share": 0.5}
+def _turned_back(ledger: Ledger) -> None:
+    """A ledger as Crossdock left it before there were steps from version to version."""
+    ledger.executescript("DROP TABLE crossdock_told; DROP TABLE crossdock_paces; DROP TABLE crossdock_parts")
+    ledger.execute("UPDATE crossdock_meta SET value = '1' WHERE name = 'schema_version'")
+
+
+OLD_RUNS, NEWEST_RUNS = 25, 20
+
+
+def _aged(ledger: Ledger) -> None:
+    """A ledger with many runs of long ago."""
+    runs = [(f"old{n}", "compacted", "ok", f"2025-01-01T00:00:{n:02}+00:00", f"2025-01-01T00:01:{n:02}+00:00") for n in range(OLD_RUNS)]
+    ledger.executemany("INSERT INTO crossdock_runs (run_id, sync, status, started_at, finished_at) VALUES (?, ?, ?, ?, ?)", runs)
+    columns = "run_id, seq, sync, key, op, state, attempt, epoch, intent_at"
+    writes = [(run[0], seq, "compacted", f'["x{seq}"]', "update", "confirmed", 1, 0, run[3]) for run in runs for seq in range(50)]
+    ledger.executemany(f"INSERT INTO crossdock_writes ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", writes)
+
+
 SCENARIOS = {
     one.name: one
     for one in (
         _sync("first"),
         _sync("careful", held_back=True),
-        _sync("mirror", mode="mirror", deletes=_DELETES, settled=True),
+        _sync("mirror", settled=True, **_MIRROR),
         _sync("increment", read={"mode": "incremental", "cursor": "updated_at"}, settled=True),
-        _sync("back", mode="mirror", deletes=_DELETES, settled=True, back=True),
+        _sync("back", settled=True, **_MIRROR, **{"from": "robostack.people", "to": "stacker.contacts"}),
+        replace(
+            _sync("login", settled=True, **_MIRROR, to="stack_ai.connections", match=["name"], fields=_TO_AI),
+            shown=("email",),
+        ),
+        _sync("compacted", settled=True, before=_aged, history="scd2", retention=_KEPT),
+        _sync("upgraded", settled=True, before=_turned_back, **_MIRROR),
     )
 }
-
-
-class Platforms:
-    """Both platforms, seen from behind. `source` and `sink` of a trial are named by its scenario."""
-
-    def __init__(self, stacker: StackerStore, robostack: RobostackStore) -> None:
-        self.stacker, self.robostack = stacker, robostack
-        self.urls: dict[str, str] = {}
-
-    def put(self, side: str, records: Sequence[Record]) -> None:
-        """The platform holds exactly these."""
-        if side == "stacker":
-            self.stacker.add_object("contacts", records)
-        else:
-            self.robostack.add_resource("people", records)
-
-    def rows(self, side: str) -> list[tuple[Any, Record]]:
-        """Every record with its id, unshown by any reading permission or switch."""
-        held = self.stacker.objects["contacts"] if side == "stacker" else self.robostack.resources["people"]
-        return list(held.records.items())
-
-    def edit(self, side: str, email: str, **changes: Any) -> None:
-        """Somebody else edits a record."""
-        key, record = next((key, record) for key, record in self.rows(side) if record["email"] == email)
-        if side == "stacker":
-            self.stacker.edit(self.stacker.objects["contacts"], key, changes)
-        else:
-            self.robostack.put(self.robostack.resources["people"], [{**record, **changes}])
-
-    def add(self, side: str, record: Record) -> None:
-        """Somebody else makes a record."""
-        if side == "stacker":
-            self.stacker.create(self.stacker.objects["contacts"], dict(record), quiet=True)
-        else:
-            people = self.robostack.resources["people"]
-            self.robostack.put(people, [{"id": self.robostack.next_id(people), **record}])
-
-    def remove(self, side: str, email: str) -> None:
-        """Somebody else removes a record."""
-        key = next(key for key, record in self.rows(side) if record["email"] == email)
-        if side == "stacker":
-            self.stacker.delete(self.stacker.objects["contacts"], key)
-        else:
-            self.robostack.remove(self.robostack.resources["people"], [key])
-
-    def made(self, side: str) -> int:
-        """How many records were ever made there."""
-        return self.stacker.objects["contacts"].made if side == "stacker" else self.robostack.resources["people"].made
-
-    def snapshot(self) -> Any:
-        """All that is held now."""
-        return copy.deepcopy((self.stacker.objects["contacts"], self.robostack.resources["people"]))
-
-    def restore(self, held: Any) -> None:
-        """Hold that again."""
-        self.stacker.objects["contacts"], self.robostack.resources["people"] = copy.deepcopy(held)
-
-
-@contextmanager
-def platforms() -> Iterator[Platforms]:
-    """Both platforms on loopback, empty."""
-    made = Platforms(StackerStore(contacts=0, companies=0, orders=0), RobostackStore(people=0, orgs=0, invoices=0))
-    with ExitStack() as stack:
-        made.urls["stacker"] = stack.enter_context(serving(stacker_app(made.stacker)))
-        made.urls["robostack"] = stack.enter_context(serving(robostack_app(made.robostack)))
-        yield made
 
 
 def contact(number: int, **changed: Any) -> Record:
@@ -162,16 +112,21 @@ class Bench:
 
     def __init__(self, world: Platforms, scenario: Scenario, folder: Path, environ: dict[str, str] | None = None) -> None:
         self.world, self.scenario, self.folder, self.environ = world, scenario, folder, environ or {}
-        self.source, self.sink = ("robostack", "stacker") if scenario.back else ("stacker", "robostack")
+        self.source, self.sink = scenario.side("from"), scenario.side("to")
         self._trials = 0
         self.wanted: Held = {}
         self.owned: set[str] = set()
+        self.versions: list[str | None] = []  # the names that the source's records ever had; None for one that was removed
         template = folder / "template"
         self._write_project(template)
         self._begin()
         if scenario.settled:
-            run_once(template, scenario.name, "baseline", environ=self.environ)
+            told = run_once(template, scenario.name, "baseline", environ=self.environ)
+            assert told["summary"]["status"] == "ok", told
             self._change()
+        if scenario.before is not None:
+            with closing(sqlite3.connect(template / ".crossdock" / "ledger.db")) as ledger, ledger:
+                scenario.before(ledger)
         self._held = world.snapshot()
         self.creates = sum(1 for email in self.wanted if email not in {row["email"] for _, row in world.rows(self.sink)})
 
@@ -185,6 +140,7 @@ class Bench:
     def _begin(self) -> None:
         """Fourteen contacts at the source; in the sink two of them in another form, and three strangers."""
         self.world.put(self.source, [contact(n) for n in range(14)])
+        self.versions += [contact(n)["name"] for n in range(14)]
         strangers = [{"email": f"s{n}@example.com", "name": "not ours", "score": n, "note": "theirs"} for n in range(3)]
         older = [{"email": f"c{n}@example.com", "name": "older", "score": None, "note": f"note {n}"} for n in (2, 5)]
         self.world.put(self.sink, [*strangers, *older])
@@ -202,14 +158,17 @@ class Bench:
         for n in (1, 4, 7, 8):
             self.world.edit(self.source, f"c{n}@example.com", name=f"Renamed {n}", updated_at=f"2026-01-02T00:00:0{n}Z")
             self._want(n, name=f"Renamed {n}")
+            self.versions.append(f"Renamed {n}")
         for n in (20, 21, 22, 23, 24):
             self.world.add(self.source, contact(n, updated_at=f"2026-01-03T00:00:{n}Z"))
             self._want(n)
+            self.versions.append(contact(n)["name"])
         for n in (1, 3, 9):
             self.world.edit(self.sink, f"c{n}@example.com", note=f"note {n}")
             self._want(n, note=f"note {n}")
         for n in (10, 11):
             self.world.remove(self.source, f"c{n}@example.com")
+            self.versions.append(None)
             if self.scenario.attributes.get("mode") == "mirror":
                 del self.wanted[f"c{n}@example.com"]
                 self.owned.discard(f"c{n}@example.com")
@@ -297,14 +256,14 @@ class _Trying:
 
     def _audit(self, last: Any, made: int) -> None:
         rows = self.bench.world.rows(self.bench.sink)
-        shown = [{name: row.get(name) for name in ("email", "name", "score", "note")} for _, row in rows]
+        shown = [{name: row.get(name) for name in self.bench.scenario.shown} for _, row in rows]
         emails = [row["email"] for row in shown]
         wanted = self.bench.wanted
         checks: list[tuple[str, Any]] = [
             ("doubled", sorted(email for email in set(emails) if emails.count(email) > 1)),
             ("lost", sorted(set(wanted) - set(emails))),
             ("not deleted, or made from nothing", sorted(set(emails) - set(wanted))),
-            ("wrong or clobbered", [row for row in shown if row["email"] in wanted and not _same(row, wanted[row["email"]])]),
+            ("wrong or clobbered", [row for row in shown if str(row["email"]) in wanted and not _same(row, wanted[str(row["email"])])]),
             (f"{made} records were made, wanted", made if made != self.bench.creates else ""),
             ("not at rest", last["summary"] if _wrote(last) else ""),
             ("unexpected counts", last["summary"] if last["summary"]["unchanged"] != last["summary"]["desired"] else ""),
@@ -323,13 +282,26 @@ class _Trying:
             )
             pending = _all(ledger, "SELECT key, outcome, reason FROM crossdock_failures")
             running = _all(ledger, "SELECT run_id FROM crossdock_runs WHERE status = 'running'")
+            orphans = _all(ledger, "SELECT run_id, seq FROM crossdock_writes WHERE run_id NOT IN (SELECT run_id FROM crossdock_runs)")
+            ((runs,),) = _all(ledger, "SELECT count(*) FROM crossdock_runs")
         wanted = {email: ids.get(email) for email in self.bench.owned}
         wrong = {
             email: (crosswalk.get(email), wanted.get(email)) for email in crosswalk | wanted if crosswalk.get(email) != wanted.get(email)
         }
-        for what, found in (("crosswalk", wrong), ("open writes", open_states), ("pending", pending), ("still called running", running)):
-            if found:
-                self.found.findings.append(f"{what}: {found}")
+        checks = [("crosswalk", wrong), ("open writes", open_states), ("pending", pending), ("still called running", running)]
+        checks.append(("writes of no run", orphans))
+        if "retention" in self.bench.scenario.attributes:
+            checks.append((f"{runs} runs are kept", runs if runs != NEWEST_RUNS else ""))
+            checks.append(("the history", self._misremembered()))
+        self.found.findings += [f"{what}: {found}" for what, found in checks if found]
+
+    def _misremembered(self) -> Any:
+        """What the history of the source should not hold, and what it lacks. A record that is gone counts as None."""
+        batches = [path.parent for path in (self.project / ".crossdock" / "staging" / "history").rglob("manifest.json")]
+        rows = [row for batch in batches for path in batch.glob("*.parquet") for row in pq.read_table(path, partitioning=None).to_pylist()]
+        found = Counter(json.loads(row["record"])["name"] if row["record"] else None for row in rows)
+        wanted = Counter(self.bench.versions)
+        return "" if found == wanted and len(batches) == 1 else (len(batches), found - wanted, wanted - found)
 
 
 def _wrote(told: Any) -> bool:
@@ -337,7 +309,7 @@ def _wrote(told: Any) -> bool:
 
 
 def _same(shown: Record, wanted: Record) -> bool:
-    return all((shown[name] or None) == (wanted[name] or None) if name == "note" else shown[name] == wanted[name] for name in wanted)
+    return all((shown[name] or None) == (wanted[name] or None) if name == "note" else shown[name] == wanted[name] for name in shown)
 
 
 def _all(ledger: sqlite3.Connection, query: str) -> list[Any]:

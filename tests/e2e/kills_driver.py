@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
@@ -68,6 +69,20 @@ def start(
     return process
 
 
+def stand_still(
+    project: Path, sync: str, run_id: str, point: str, environ: Mapping[str, str] | None = None, *, nth: int = 1
+) -> BaseProcess:
+    """A run that has stopped at the `nth` passing of that point."""
+    process = start(project, sync, run_id, Death(point, nth, signal.SIGSTOP), environ=environ)
+    state = Path(f"/proc/{process.pid}/stat")
+    until_s = time.monotonic() + 60
+    while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert process.is_alive(), ending(project, run_id)
+        assert time.monotonic() < until_s, "the run never came to that point"
+        process.join(0.02)
+    return process
+
+
 def ending(project: Path, run_id: str) -> dict[str, Any] | None:
     """How a run ended: its `summary` or its `error` and the `kind` of it, and the points it `passed`. None: it was killed."""
     try:
@@ -109,4 +124,17 @@ def _run(project: Path, sync: str, run_id: str, environ: dict[str, str], step: S
     with open_runtime(environ, project, ports=ports) as runtime, nullcontext(runtime.syncs.file(sync).spec) as spec:
         engine = at_the_ports(runtime.engine(), step, doing)
         doing.append("other")
-        return dict(run_sync(engine, spec, run_id).as_json())
+        summary = dict(run_sync(engine, spec, run_id).as_json())
+        if spec.retention.ledger is not None:
+            _compact(engine, spec)
+        return summary
+
+
+def _compact(engine: Any, spec: Any) -> None:
+    """As `crossdock compact` does for each sync."""
+    from pipelines import retention
+
+    retention.prune(engine.staging, spec)
+    retention.forget(engine, spec)
+    retention.compact(engine, spec)
+    engine.ledger.compact()

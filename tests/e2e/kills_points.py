@@ -19,7 +19,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connectors import http_wire
+from connectors import http_login, http_wire
+from pipelines import ledger_schema
 from pipelines.engine import Engine
 from pipelines.staging import parquet
 
@@ -35,6 +36,8 @@ LEDGER = [
     "hold_failures",
     "drop_failures_before",
     "move_position",
+    "forget_runs",
+    "compact",
     "claim",
     "renew",
     "release",
@@ -73,12 +76,23 @@ class Steps:
 
 
 def below_the_ports(step: Steps, doing: list[str]) -> None:
-    """Wrap commits, renames, removals and sockets of this process."""
+    """Wrap commits, steps of the ledger's version, renames, removals, log-ins and sockets of this process."""
 
     @sa.event.listens_for(sa.engine.Engine, "commit")
     def committing(connection: Any) -> None:
         step(f"inside ledger {doing[-1]}")
 
+    @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
+    def executed(connection: Any, cursor: Any, statement: str, *given: Any) -> None:
+        if statement == "VACUUM":
+            step("ledger compacted, its log still long")
+
+    def taking(number: int, upward: Callable[[Any], None], connection: Any) -> None:
+        with step.around(f"ledger step {number}"):
+            upward(connection)
+
+    ledger_schema.STEPS = tuple(functools.partial(taking, number, one) for number, one in enumerate(ledger_schema.STEPS, 1))
+    _dying_login(step)
     rename, remove = os.replace, shutil.rmtree
 
     def replaced(source: Any, target: Any, **given: Any) -> None:
@@ -97,6 +111,26 @@ def below_the_ports(step: Steps, doing: list[str]) -> None:
     http_wire._Stream = functools.partial(_DyingStream, step, http_wire._Stream)  # type: ignore[misc, assignment]
 
 
+def _dying_login(step: Steps) -> None:
+    """Wrap what is told when somebody logs in, and that it is kept."""
+    begin, renew = http_login.Login.__init__, http_login.Login.renew
+
+    def begun(self: Any, account: str, log_in: Callable[[], Any], **more: Any) -> None:
+        def logged_in() -> Any:
+            headers = log_in()
+            step("token told, not kept")
+            return headers
+
+        begin(self, account, logged_in, **more)
+
+    def renewed(self: Any, number: int) -> None:
+        step("before a log-in")
+        renew(self, number)
+        step("token kept, not used")
+
+    http_login.Login.__init__, http_login.Login.renew = begun, renewed  # type: ignore[method-assign]
+
+
 def _staged(path: Path) -> str | None:
     """What a file of staging is: the kind of its dataset and its name."""
     if "staging" not in path.parts:
@@ -113,10 +147,10 @@ class _DyingStream:
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         verb = buffer[:8].split(b" ")[0].decode("latin-1")
         if verb in ("POST", "PUT", "PATCH", "DELETE", "GET"):
-            self._verb, self._reads = verb, 0
-            self._step(f"before {verb}")
+            self._verb, self._reads = "log-in" if buffer.startswith(b"POST /token ") else verb, 0
+            self._step(f"before {self._verb}")
             self._inner.write(buffer, timeout)
-            return self._step(f"headers of {verb} sent")
+            return self._step(f"headers of {self._verb} sent")
         if not buffer:
             return self._inner.write(buffer, timeout)  # type: ignore[no-any-return]
         half = len(buffer) // 2

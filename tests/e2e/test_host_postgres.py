@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing.process import BaseProcess
@@ -14,7 +13,6 @@ import pytest
 
 from tests.e2e import kills_driver
 from tests.e2e.kills import SCENARIOS, Bench, Platforms, platforms, run_once
-from tests.e2e.kills_points import Death
 from tests.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 LATER_S = 3600  # longer than any lease
@@ -30,18 +28,6 @@ def _hosts(bench: Bench) -> tuple[Path, dict[str, str], dict[str, str]]:
     """The project and the environments of two hosts: one ledger, but locks and staging of their own."""
     project = bench.folder / "template"
     return project, *({**bench.environ, "CROSSDOCK_HOME": str(bench.folder / host)} for host in ("one", "two"))  # type: ignore[return-value]
-
-
-def _stand_still(project: Path, run_id: str, point: Death, environ: dict[str, str], sync: str = "first") -> BaseProcess:
-    """A run that has stopped at that point."""
-    process = kills_driver.start(project, sync, run_id, point, environ=environ)
-    state = Path(f"/proc/{process.pid}/stat")
-    until_s = time.monotonic() + 60
-    while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
-        assert process.is_alive(), kills_driver.ending(project, run_id)
-        assert time.monotonic() < until_s, "the run never came to that point"
-        process.join(0.02)
-    return process
 
 
 def _creates(world: Platforms) -> int:
@@ -61,7 +47,7 @@ def _woken(process: BaseProcess, project: Path, run_id: str) -> Any:
 @pytest.mark.parametrize("point", ["before PUT", "headers of PUT sent", "PUT answered, nothing read", "before commit of seen"])
 def test_a_run_that_stood_still_longer_than_its_lease_sends_nothing_more(bench: Bench, point: str) -> None:
     project, one, two = _hosts(bench)
-    stopped = _stand_still(project, "stopped", Death(point, 2 if point == "before commit of seen" else 1, signal.SIGSTOP), one)
+    stopped = kills_driver.stand_still(project, "first", "stopped", point, one, nth=2 if point == "before commit of seen" else 1)
     try:
         refused = run_once(project, "first", "early", environ=two)
         assert "another run is writing to" in refused["error"]
@@ -85,7 +71,7 @@ def test_what_another_host_has_under_way_is_not_settled_by_this_one(tmp_path: Pa
 
 def _check_not_settled(bench: Bench) -> None:
     project, one, two = _hosts(bench)
-    stopped = _stand_still(project, "stopped", Death("before PUT", 1, signal.SIGSTOP), one, "careful")
+    stopped = kills_driver.stand_still(project, "careful", "stopped", "before PUT", one)
     try:
         refused = run_once(project, "careful", "early", environ=two)
     finally:
@@ -107,7 +93,7 @@ def test_a_restart_of_the_database_under_a_run_costs_nothing(
 ) -> None:
     project, home, _ = _hosts(bench)
     environ = {**home, "CROSSDOCK_STAGING": bench.environ["CROSSDOCK_LEDGER"]}
-    stopped = _stand_still(project, "stopped", Death(point, 1, signal.SIGSTOP), environ)
+    stopped = kills_driver.stand_still(project, "first", "stopped", point, environ)
     try:
         postgres_server.restart()
     finally:

@@ -16,6 +16,9 @@ KILLS = {
     "careful": (Death("after rename of raw manifest.json"), Death("half of PUT sent", 2), 0.6),
     "mirror": (Death("PUT sent"), Death("inside ledger intend", 2), Death("headers of DELETE sent")),
     "back": (Death("before rename of plan manifest.json"), Death("DELETE answered, nothing read", 2), Death("before ledger drop_matches")),
+    "login": (Death("log-in sent", 2), Death("token told, not kept", 3)),
+    "compacted": (Death("inside ledger forget_runs", 3), Death("ledger compacted, its log still long")),
+    "upgraded": (Death("after ledger step 1"),),
 }
 
 
