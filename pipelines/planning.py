@@ -205,8 +205,9 @@ class _Planning:
         return frozenset(np.setdiff1d(wanted, key_hashes(observed.index)).tolist())
 
     def _lacking(self, observed: Observation) -> frozenset[int]:
-        """What a look may have failed to show: what vanished; or all, where only what is there is updated and nothing seems to be."""
-        if self.spec.mode == "update" and observed.full and not len(observed.index):
+        """What a look may have failed to show: what vanished; or all, where the sink seems empty and nothing is known of it."""
+        first = not len(self.owned) or (self.spec.mode == "update" and observed.full)
+        if first and not observed.batch.count:
             return frozenset(key_hashes(self.desired.index).tolist())
         return self._vanished_from(observed)
 

@@ -74,6 +74,16 @@ def test_a_sink_that_is_empty_once_when_it_is_compared_gets_nothing_a_second_tim
     assert (summary.created, summary.updated, summary.unchanged, len(both.people())) == (0, 1, 3, 4)
 
 
+@pytest.mark.parametrize("mode", ["upsert", "mirror"])
+def test_a_sink_that_is_empty_once_when_it_is_first_seen_gets_nothing_a_second_time(both: World, mode: str) -> None:
+    both.configure("there", find_all="selection")
+    both.put_contacts(*(contact(n) for n in range(4)))
+    both.put_people({"email": "c1@example.com", "name": "old"}, {"email": "c3@example.com", "name": "old"})
+    lie_once(both)
+    summary = both.run(both.spec(mode=mode))
+    assert (summary.created, summary.updated, len(both.people())) == (2, 2, 4)
+
+
 def test_a_record_that_others_removed_from_the_sink_is_made_again_once_that_is_proven(both: World) -> None:
     both.put_contacts(*(contact(n) for n in range(4)))
     both.run(both.spec())
