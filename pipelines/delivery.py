@@ -161,7 +161,7 @@ class Delivery:
 
     def _send(self, rows: Iterable[pa.RecordBatch], attempt: int, batch: int) -> Applied:
         concurrency = self.engine.settings(self.spec.target_connection).concurrency
-        tried = self.engine.ledger.match_count(self.spec.name) > 0 or self._answered()
+        tried = self.engine.ledger.knows_any(self.spec.name) or self._answered()
         target = Target(self.sink, self.stream, self.spec.match, batch, concurrency, tried)
         with writing_while(self.held.holds):
             return apply(

@@ -23,6 +23,7 @@ from connectors.errors import ConfigError
 from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
 from pipelines.ledger_bulk import Settled, intents, settlements, upserts
+from pipelines.ledger_copy import LEAST, copy_new
 from pipelines.ledger_records import NEVER_SHOWN, OPEN, Failure, Match, Run, State, Write
 from pipelines.ledger_schema import prepare
 from pipelines.ledger_trouble import trouble
@@ -82,8 +83,9 @@ class Ledger:
         total += count
         if total >= limit:
             limit = 2 * total
+            asked = {column.name for index in table.indexes for column in index.columns} | {column.name for column in table.primary_key}
             with self._begin() as connection:
-                connection.exec_driver_sql(f"ANALYZE {table.name}")
+                connection.exec_driver_sql(f"ANALYZE {table.name} ({', '.join(sorted(asked))})")
         self._grown[table.name] = total, limit
 
     def _many(self, connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -182,7 +184,9 @@ class Ledger:
                 guard(connection)
             for run_id in {write.run_id for write in writes[:1]}:
                 _execute(connection, settlements(run_id, settled, self._now(), self._mark))
-            _execute(connection, intents(writes, self._mark))
+            fresh = self._dialect == "postgresql" and len(writes) >= LEAST and all(write.attempt == 1 for write in writes)
+            if not (fresh and copy_new(connection, writes)):
+                _execute(connection, intents(writes, self._mark))
         self._grew(tables.writes, len(writes))
 
     def settle(self, run_id: str, settled: Sequence[Settled], guard: Callable[[Connection], None] | None = None) -> None:
@@ -290,6 +294,11 @@ class Ledger:
         query = sa.select(sa.func.count()).select_from(tables.crosswalk).where(tables.crosswalk.c.sync == sync)
         with self._begin() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def knows_any(self, sync: str) -> bool:
+        """Whether this sync knows any record on both sides."""
+        with self._begin() as connection:
+            return connection.execute(asking.ANY_MATCH, {"this_sync": sync}).first() is not None
 
     def match_hashes(self, sync: str, *, repeats: int | None = None) -> npt.NDArray[np.int64]:
         """The key hashes of every crosswalk row of the sync (with these `repeats`), sorted: what this sync owns."""

@@ -46,6 +46,7 @@ WRITE_COUNTS = sa.select(_writes.op, _writes.state, sa.func.count()).where(_writ
 
 _MATCH = [_crosswalk[name] for name in Match.__dataclass_fields__]
 MATCHES = sa.select(*_MATCH).where(_crosswalk.sync == _sync, _crosswalk.key > _key).order_by(_crosswalk.key).limit(_limit)
+ANY_MATCH = sa.select(_crosswalk.sync).where(_crosswalk.sync == _sync).limit(1)
 MATCH_HASHES = sa.select(_crosswalk.key_hash).where(_crosswalk.sync == _sync)
 MATCH_HASHES_REPEATED = MATCH_HASHES.where(_crosswalk.repeats == _bound("these_repeats"))
 DROP_MATCHES = sa.delete(tables.crosswalk).where(_crosswalk.sync == _sync, _crosswalk.key.in_(_these))

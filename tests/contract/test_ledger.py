@@ -87,6 +87,29 @@ def test_intents_and_what_came_of_earlier_writes_are_kept_together_or_not_at_all
     assert [(found.seq, found.sink_id) for found in ledger.open_writes("s")] == [(1, None)]
 
 
+def test_many_intents_at_once_keep_every_character(ledger: Ledger) -> None:
+    texts = ["\\N", "\\.", "\\", "a\\tb", "tab\t", "line\nline\r\n", "'\"%s", "\x1f\x7f\x85\u2028", "é🚲", "", " ", "{}"]
+    writes = [write(seq, key=text, source_id=text, before=text, after=text, reason=text) for seq, text in enumerate(texts * 9)]
+    ledger.intend([*writes, write(1000, op="delete", after=None, fingerprint=None)])
+    assert list(ledger.writes("r1"))[:-1] == writes
+    assert list(ledger.writes("r1"))[-1] == write(1000, op="delete", after=None, fingerprint=None)
+
+
+def test_many_intents_at_once_replace_what_was_known_of_one_of_them(ledger: Ledger) -> None:
+    ledger.intend([write(7)])
+    ledger.settle("r1", [(7, State.NOT_APPLIED, None, "busy")])
+    ledger.intend([write(seq) for seq in range(80)], [(7, State.REJECTED, None, "no")])
+    assert [(found.seq, found.state) for found in ledger.open_writes("s")] == [(seq, State.IN_FLIGHT) for seq in range(80)]
+
+
+def test_outcomes_in_any_order_reach_their_writes_and_no_others(ledger: Ledger) -> None:
+    ledger.intend([write(seq, run_id=run_id) for run_id in ("r1", "r2") for seq in range(200)])
+    ledger.settle("r1", [(seq, State.CONFIRMED, str(seq), "") for seq in (150, 3, 199, 0, 77)])
+    settled = [(found.seq, found.sink_id) for found in ledger.writes("r1", [State.CONFIRMED])]
+    assert settled == [(seq, str(seq)) for seq in (0, 3, 77, 150, 199)]
+    assert ledger.write_counts("r2") == {("create", State.IN_FLIGHT): 200}
+
+
 def test_writes_are_counted_by_op_and_state(ledger: Ledger) -> None:
     ledger.intend([write(1), write(2), write(3, op="update")])
     ledger.settle("r1", [(1, State.CONFIRMED, "1", "")])
