@@ -83,9 +83,10 @@ def _post(address: str, subject: str, text: str) -> None:
     from connectors.http_wire import hush
 
     hush()
-    answer = httpx.post(address, json={"text": f"*{subject}*\n{text}"}, timeout=PATIENCE_S, follow_redirects=False, trust_env=False)
-    if answer.status_code >= 300:
-        raise ConfigError(f"it answered {answer.status_code}")
+    said = {"text": f"*{subject}*\n{text}"}
+    with httpx.stream("POST", address, json=said, timeout=PATIENCE_S, follow_redirects=False, trust_env=False) as answer:
+        if answer.status_code >= 300:  # what else it says, for however long, is not waited for
+            raise ConfigError(f"it answered {answer.status_code}")
 
 
 def _mail(parts: SplitResult, subject: str, text: str) -> None:

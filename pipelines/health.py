@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pipelines.ledger_records import Run
 from pipelines.spec import SyncSpec, duration
 
-__all__ = ["Finding", "Health", "Known", "health"]
+__all__ = ["Finding", "Health", "Known", "broken", "health"]
 
 Verdict = Literal["healthy", "attention", "failing"]
 
@@ -50,7 +50,6 @@ class Health:
     last: Run | None
     good: Run | None
     pending_count: int
-    problem: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -90,6 +89,12 @@ def health(spec: SyncSpec, known: Known, now: datetime) -> Health:
         *_written(spec, ended),
     )
     return Health(spec.name, findings, ended[0] if ended else None, good, sum(known.pending.values()))
+
+
+def broken(sync: str, problem: str) -> Health:
+    """The verdict on a sync whose file cannot be loaded, or asks for what cannot be done: it does not run at all."""
+    found = Finding("broken", True, True, _cut(f"it cannot run: {problem}"), "correct it; crossdock check --files tells when it is right")
+    return Health(sync, (found,), None, None, 0)
 
 
 def _ending(spec: SyncSpec, ended: Sequence[Run]) -> Iterator[Finding]:

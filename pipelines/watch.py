@@ -9,7 +9,7 @@ from pipelines.health import Health, Known, health
 from pipelines.ledger import Ledger
 from pipelines.spec import SyncSpec
 
-__all__ = ["look", "tell"]
+__all__ = ["look", "tell", "tell_of"]
 
 _RUNS = 50  # looked back at
 
@@ -23,26 +23,30 @@ def look(ledger: Ledger, spec: SyncSpec, now: datetime) -> Health:
 
 
 def tell(ledger: Ledger, spec: SyncSpec, now: datetime, to: Sequence[Channel]) -> Health:
-    """Look, and send what is new since people were told last. What no channel takes counts as not told."""
-    found = look(ledger, spec, now)
+    """Look, and send what is new since people were told last."""
+    return tell_of(ledger, look(ledger, spec, now), to)
+
+
+def tell_of(ledger: Ledger, found: Health, to: Sequence[Channel]) -> Health:
+    """Send what is new about a sync since people were told last. What no channel takes counts as not told."""
     if not to:
         return found
     alerts = {finding.name: finding for finding in found.alerts}
-    before = ledger.told(spec.name)
+    before = ledger.told(found.sync)
     fresh = [alerts[name] for name in alerts if name not in before]
     if fresh:
-        subject = f"Crossdock: {spec.name} {'is failing' if found.verdict == 'failing' else 'needs attention'}"
+        subject = f"Crossdock: {found.sync} {'is failing' if found.verdict == 'failing' else 'needs attention'}"
         text = "\n".join(f"{finding.said}\n→ {finding.next}" for finding in fresh)
     elif before and not alerts:
-        subject = f"Crossdock: {spec.name} is {'healthy' if found.verdict == 'healthy' else 'within its limits'} again"
+        subject = f"Crossdock: {found.sync} is {'healthy' if found.verdict == 'healthy' else 'within its limits'} again"
         text = f"over: {', '.join(sorted(before))}"
     else:
         if before != set(alerts):
-            ledger.tell(spec.name, alerts)
+            ledger.tell(found.sync, alerts)
         return found
     problems = list(send(to, subject, text))
     for problem in problems:
-        _log.warning("%s: %s", spec.name, problem)
+        _log.warning("%s: %s", found.sync, problem)
     if len(problems) < len(to):
-        ledger.tell(spec.name, alerts)
+        ledger.tell(found.sync, alerts)
     return found

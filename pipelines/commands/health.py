@@ -1,9 +1,11 @@
 """Is it healthy, and if not, what to do: `health`. Only the ledger and the syncs' files are read."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from connectors.errors import ConfigError
 from pipelines.commands import exits
 from pipelines.commands.everywhere import open_project
 from pipelines.terminal import screen, visible
@@ -27,27 +29,38 @@ def health(
     with open_project() as project:
         if sync is not None:
             project.syncs.file(sync)
-        found = [_looked(project, name, tell) for name in ([sync] if sync else sorted(project.syncs.files))]
-        broken = {} if sync else {name: str(error) for name, error in sorted(project.syncs.errors.items())}
-    worst = exits.CONFIG if broken else exits.OK if all(one.verdict == "healthy" for one in found) else exits.PARTIAL
+        problems = _problems(project, [sync] if sync else [*project.syncs.files, *project.syncs.errors])
+        found = [_looked(project, name, problems[name], tell) for name in sorted(problems)]
+    worst = exits.CONFIG if any(problems.values()) else exits.OK if all(one.verdict == "healthy" for one in found) else exits.PARTIAL
     if out.as_json:
-        told: list[dict[str, Any]] = [one.as_json() for one in found]
-        told += [{"sync": name, "health": "failing", "findings": [], "problem": problem} for name, problem in broken.items()]
+        told: list[dict[str, Any]] = [one.as_json() | {"problem": problems[one.sync]} for one in found]
         out.answer(told[0] if sync else {"status": "ok" if worst == exits.OK else "partial", "exit": worst, "syncs": told})
         return worst
     widest = max((len(one.sync) for one in found), default=0)
     for one in sorted(found, key=lambda one: -list(_STYLES).index(one.verdict)):  # what asks for a person stands first
         _show(out, one, widest)
-    for problem in broken.values():
-        out.error(problem)
     return worst
 
 
-def _looked(project: "Runtime", name: str, tell: bool) -> "Health":
-    from pipelines import watch
+def _problems(project: "Runtime", names: Iterable[str]) -> dict[str, str | None]:
+    """Why each of these syncs cannot run; None: it can."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        found[name] = str(project.syncs.errors[name]) if name in project.syncs.errors else None
+        if found[name] is None:
+            try:
+                project.validate(project.syncs.files[name].spec, project.syncs.files[name])
+            except ConfigError as error:
+                found[name] = str(error)
+    return found
 
-    spec, now = project.syncs.files[name].spec, project.clock.now()
-    return watch.tell(project.ledger, spec, now, project.alerts) if tell else watch.look(project.ledger, spec, now)
+
+def _looked(project: "Runtime", name: str, problem: str | None, tell: bool) -> "Health":
+    from pipelines import watch
+    from pipelines.health import broken
+
+    found = broken(name, problem) if problem else watch.look(project.ledger, project.syncs.files[name].spec, project.clock.now())
+    return watch.tell_of(project.ledger, found, project.alerts) if tell else found
 
 
 def _show(out: "Screen", one: "Health", widest: int) -> None:

@@ -149,9 +149,9 @@ class Project:
         )
 
 
-def _around(runtime: Runtime, specs: Mapping[str, SyncSpec]) -> tuple[dg.Definitions, dg.Definitions]:
+def _around(project: Project) -> tuple[dg.Definitions, dg.Definitions]:
     """What looks after all syncs: the sensor of their health, and workers for split runs."""
-    return watching_defs(runtime, specs), working_defs(runtime, specs)
+    return watching_defs(project.runtime, project.specs, project.problems), working_defs(project.runtime, project.specs)
 
 
 def current_project(start: Path) -> Project:
@@ -177,7 +177,7 @@ def project_defs(runtime: Runtime, session: Session | None = None) -> dg.Definit
 def _loadable(project: Project, session: Session | None) -> dg.Definitions:
     """Everything of the project, looked at as a whole by Dagster, which keeps what it made of it with these definitions."""
     with _loaded_as(project):
-        around = _around(project.runtime, project.specs)
+        around = _around(project)
         defs = dg.Definitions.merge(_syncs(project), project.surroundings(), project.triggers(), *around, _settings(session))
     defs.resolve_asset_graph().toposorted_asset_keys  # noqa: B018 (a circle shows only here)
     dg.Definitions.validate_loadable(defs)

@@ -10,6 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from connectors.settings import Ports
+from pipelines.alerts import Channel
+from pipelines.components.project import project_defs
+from pipelines.ports import SystemRng
+from pipelines.runtime import open_runtime
+from tests.clock import FakeClock
 from tests.definitions.projects import running_project
 from tests.e2e.commandline import Project, contact, project
 from tests.loopback import RawServer, answer
@@ -124,3 +130,39 @@ def test_a_run_in_dagster_alarms_shows_its_health_and_the_sensor_tells_what_no_r
                 assert "copy (failing)" in str(looked)
             assert len(hook.requests) == 1
             assert "its process ended without a word" in texts(hook)[0]
+
+
+def test_a_sync_that_cannot_run_is_failing_and_told_once_by_the_command_and_by_the_sensor(made: Project) -> None:
+    made.sync("typo", **{"from": "gone.contacts"})
+    made.write("pipelines/defs/torn/defs.yaml", "attributes: {from: nowhere")
+    with RawServer(lambda number, request: answer(200)) as hook:
+        made.environ["CROSSDOCK_ALERTS"] = hook.base_url
+        looked = made.run("health", "typo", "--tell")
+        assert looked.status == 3
+        assert looked.out.startswith("typo  failing")
+        assert "there is no connection 'gone'" in looked.out
+        found = {one["sync"]: one for one in made.json("health")["syncs"]}
+        assert {name: one["health"] for name, one in found.items()} == {"c2p": "attention", "torn": "failing", "typo": "failing"}
+        assert "not plain YAML" in found["torn"]["problem"]
+        with open_runtime(made.environ, made.folder) as runtime, dg.DagsterInstance.ephemeral() as instance:
+            sensor = project_defs(runtime).resolve_sensor_def("crossdock_watch")
+            assert "torn (failing), typo (failing)" in str(sensor(dg.build_sensor_context(instance)))
+        assert ["typo is failing" in texts(hook)[0], "torn is failing" in texts(hook)[1], len(hook.requests)] == [True, True, 2]
+
+
+def test_a_look_at_all_syncs_ends_in_time_where_what_takes_alerts_hangs(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        made.sync(f"typo{number}", **{"from": "gone.contacts"})
+    made.environ["CROSSDOCK_ALERTS"] = "http://127.0.0.1:9"
+    clock, tried = FakeClock(), []
+
+    def hang(channel: Channel, subject: str, text: str) -> None:
+        tried.append(subject)
+        clock.advance(10)
+        raise TimeoutError
+
+    monkeypatch.setattr(Channel, "send", hang)
+    with open_runtime(made.environ, made.folder, ports=Ports(clock, SystemRng())) as runtime, dg.DagsterInstance.ephemeral() as instance:
+        sensor = project_defs(runtime).resolve_sensor_def("crossdock_watch")
+        assert "21 syncs looked at" in str(sensor(dg.build_sensor_context(instance)))
+    assert len(tried) == 3
