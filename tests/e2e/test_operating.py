@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.e2e.browsing import browser
 from tests.e2e.commandline import ROOT, Project, contact, project
-from tests.e2e.test_pages import Pages, _end, _free_port, until
+from tests.e2e.serving import Pages, end, free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ SENSOR = {"repositoryLocationName": "pipelines.definitions", "repositoryName": "
 @contextmanager
 def served(made: Project) -> Iterator[Pages]:
     """The project's pages and daemon; schedules and sensors run from the start."""
-    home, port = made.folder / ".crossdock" / "dagster", _free_port()
+    home, port = made.folder / ".crossdock" / "dagster", free_port()
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
     ours = {"DAGSTER_HOME": str(home), "CROSSDOCK_SCHEDULES": "running", "PYTHONPATH": str(ROOT)}
@@ -45,11 +45,11 @@ def served(made: Project) -> Iterator[Pages]:
             command, cwd=made.folder, env={**os.environ, **made.environ, **ours}, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            pages = Pages(f"http://127.0.0.1:{port}", cast(Any, None))
+            pages = Pages(f"http://127.0.0.1:{port}")
             until(lambda: pages.ask("{ version }"))
             yield pages
         finally:
-            _end(started)
+            end(started)
 
 
 def day(number: int, of: int, **changed: Any) -> dict[str, Any]:

@@ -2,40 +2,20 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.definitions.projects import ROOT, Running, running_project
 from tests.e2e.browsing import browser
+from tests.e2e.serving import Pages, end, free_port, until
 from tests.secrets_found import found_in, found_under
 
 pytestmark = pytest.mark.slow
-
-PATIENCE_S = 120.0
-
-LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
-}"""
-STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-ASSET = """
-query Asset($key: AssetKeyInput!) {
-  assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { metadataEntries {
-    label ... on MarkdownMetadataEntry { mdStr } ... on IntMetadataEntry { intValue }
-  } } } }
-}"""
-
 
 EVERYTHING = """
 {
@@ -61,58 +41,20 @@ CANARIES = ("kanary-a1b2+c3==", "kanary-d4e5f6", "kanary-g7h8i9")
 
 
 @dataclass(frozen=True)
-class Pages:
-    """The web server on loopback, and the platforms behind it."""
+class DemoPages(Pages):
+    """The pages of a project, and the platforms behind it."""
 
-    url: str
     running: Running
-
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of one GraphQL request."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found["errors"]
-        data: dict[str, Any] = found["data"]
-        return data
-
-    def launch(self, job: str) -> str:
-        """Start a run of a job as the launchpad does, and give its id."""
-        selector = {"repositoryLocationName": "crossdock", "repositoryName": "__repository__", "jobName": job}
-        answer = self.ask(LAUNCH, params={"selector": selector, "runConfigData": {}, "mode": "default"})["launchRun"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return str(answer["run"]["runId"])
-
-    def ending(self, run_id: str) -> str:
-        """How a run ended."""
-        return str(until(lambda: (status := self.ask(STATUS, id=run_id)["runOrError"]["status"]) in ("SUCCESS", "FAILURE") and status))
-
-    def shown(self, *key: str) -> dict[str, Any]:
-        """The metadata of an asset's newest materialization."""
-        (event,) = self.ask(ASSET, key={"path": list(key)})["assetOrError"]["assetMaterializations"]
-        return {entry["label"]: entry.get("mdStr", entry.get("intValue")) for entry in event["metadataEntries"]}
-
-
-def until(found: Any) -> Any:
-    """What `found` gives once it is true; waiting is a look at the real servers, at most PATIENCE_S."""
-    end_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end_s:
-        with suppress(OSError):
-            if answer := found():
-                return answer
-        time.sleep(0.2)
-    raise AssertionError(f"nothing after {PATIENCE_S} s")
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoPages]:
     folder = tmp_path_factory.mktemp("pages")
     home = folder / "home" / "dagster"
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
     with running_project(folder) as running, (folder / "log").open("wb") as log:
-        port = _free_port()
+        port = free_port()
         running.stacker.key, running.robostack.key, running.robostack.secret = CANARIES
         secrets = dict(zip(("STACKER_KEY", "ROBOSTACK_KEY", "ROBOSTACK_SECRET"), CANARIES, strict=True))
         environ = {**os.environ, **running.project.environ, **secrets, "DAGSTER_HOME": str(home), "CROSSDOCK_HOME": str(home.parent)}
@@ -126,38 +68,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
             start_new_session=True,
         )
         try:
-            made = Pages(f"http://127.0.0.1:{port}", running)
+            made = DemoPages(f"http://127.0.0.1:{port}", running)
             until(lambda: made.ask("{ version }"))
             yield made
         finally:
-            _end(started)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _end(started: subprocess.Popen[bytes]) -> None:
-    """End the server and everything it started; it leads a process group of its own."""
-    os.killpg(started.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        started.wait(15)
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
+            end(started)
 
 
 @pytest.fixture(scope="module")
-def finished(pages: Pages) -> str:
+def finished(pages: DemoPages) -> str:
     """A run of companies_to_orgs that was started in the pages."""
     run_id = pages.launch("companies_to_orgs")
     assert pages.ending(run_id) == "SUCCESS"
     return run_id
 
 
-def test_a_run_started_in_the_pages_moves_records_and_shows_what_it_did(pages: Pages, finished: str) -> None:
+def test_a_run_started_in_the_pages_moves_records_and_shows_what_it_did(pages: DemoPages, finished: str) -> None:
     assert len(pages.running.robostack.resources["orgs"].records) > 3
     shown = pages.shown("companies_to_orgs", "applied")
     assert shown["created"] + shown["updated"] + shown["unchanged"] == len(pages.running.stacker.objects["companies"].records)
@@ -165,7 +91,7 @@ def test_a_run_started_in_the_pages_moves_records_and_shows_what_it_did(pages: P
     assert "**create**" in pages.shown("companies_to_orgs", "plan")["changes"]
 
 
-def test_the_ledger_knows_the_run_by_the_same_id(pages: Pages, finished: str) -> None:
+def test_the_ledger_knows_the_run_by_the_same_id(pages: DemoPages, finished: str) -> None:
     project = pages.running.project
     environ = {**project.environ, "CROSSDOCK_HOME": str(project.folder / "home")}
     with replace(project, environ=environ).runtime() as runtime:
@@ -174,7 +100,7 @@ def test_the_ledger_knows_the_run_by_the_same_id(pages: Pages, finished: str) ->
     assert kept.status == "ok"
 
 
-def test_no_answer_of_the_server_shows_a_credential_not_even_of_a_run_that_was_refused(pages: Pages, finished: str) -> None:
+def test_no_answer_of_the_server_shows_a_credential_not_even_of_a_run_that_was_refused(pages: DemoPages, finished: str) -> None:
     pages.running.robostack.key = "another key"  # from now on the platform refuses ours
     try:
         failed = pages.launch("companies_to_orgs")
@@ -191,7 +117,7 @@ def test_no_answer_of_the_server_shows_a_credential_not_even_of_a_run_that_was_r
 
 
 def test_a_browser_draws_the_changes_as_text_and_the_chart_as_a_picture(
-    pages: Pages, finished: str, browser_path: str, tmp_path: Path
+    pages: DemoPages, finished: str, browser_path: str, tmp_path: Path
 ) -> None:
     from selenium.webdriver.common.by import By
 
