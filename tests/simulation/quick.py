@@ -96,8 +96,11 @@ class _Result:
     def mappings(self) -> "_Mappings":
         return _Mappings(self, [column[0] for column in self._cursor.description])
 
+    def first(self) -> Row | None:
+        return next(iter(self), None)
+
     def scalar(self) -> Any:
-        row = next(iter(self), None)
+        row = self.first()
         return None if row is None else row[0]
 
     def scalar_one(self) -> Any:
