@@ -12,10 +12,12 @@ from connectors.errors import ConfigError, ContractError, RefusedError, Retryabl
 from connectors.http import Answer
 from connectors.robostack.answers import Told, same, told_by
 from connectors.robostack.settings import RobostackSettings
-from connectors.robostack.source import RobostackSource
+from connectors.robostack.source import RobostackSource, has_key
 from connectors.settings import Ports
 
 __all__ = ["RobostackSink"]
+
+_PROBES = 20  # of the first creates where a list that finds nothing may not be how everything is found
 
 
 class RobostackSink(RobostackSource):
@@ -46,6 +48,7 @@ class RobostackSink(RobostackSource):
         sent = [change for change in changes if not _unwritable(stream, change)]
         if not sent:
             return refused
+        self._check_blank(stream, sent)
         records: list[Record] = [dict(change.fields) for change in sent]
         try:
             answer = self._client.create(stream.name, records[0] if len(records) == 1 else records)
@@ -60,6 +63,21 @@ class RobostackSink(RobostackSource):
             alone = Result.REJECTED if len(sent) == 1 else Result.REFUSED_BATCH
             return refused + [Receipt(change.seq, alone, reason=error.words or str(error)) for change in sent]
         return refused + created(sent, told, stream.id_field)
+
+    def _check_blank(self, stream: Stream, changes: Sequence[Change]) -> None:
+        """Refuse (ConfigError) to create where asking for everything finds nothing although some of these records are there."""
+        with self._alone:
+            refused = self._blank.get(stream.name)
+            if refused is None:
+                return
+            asked = [change.key for change in changes[:: -(-len(changes) // _PROBES)] if change.key]
+            found = sum(any(has_key(row, key) for row in self._look_up(stream, key).decoded()) for key in asked)
+            if found:
+                raise ConfigError(
+                    f"asking for all records of {stream.name!r} finds none, but {found} of {len(asked)} that would be created are there; "
+                    f"another way of asking was refused ({refused}): see with `crossdock call` which body finds all, and set find_all"
+                )
+            del self._blank[stream.name]
 
     def _one_by_one(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """Stops sending at the first change that could not be sent; raises only if that is the first of them."""

@@ -35,6 +35,7 @@ class RobostackSource:
         self._client = RobostackClient(settings, ports)
         self._way: str | None = settings.find_all if settings.find_all != "auto" else None  # how everything is found, once known
         self._answered: set[str] = set()  # resources that exist for certain
+        self._blank: dict[str, str] = {}  # resources where asking for everything found nothing, and how another way was refused
         self._selectable: set[tuple[str, ...]] = set()  # resource and fields by which a selection is known to find what is there
 
     def streams(self) -> Sequence[Stream]:
@@ -110,7 +111,7 @@ class RobostackSource:
             if whole is None:
                 found = self._look_up(stream, key)
                 rows = found.decoded()
-                matching = [record for record in rows if _has(record, key)]
+                matching = [record for record in rows if has_key(record, key)]
                 if useless := self._useless(stream, key, len(rows) - len(matching), bool(matching)):
                     reasons.append(f"{useless}: everything was read and filtered here")
                     everything = self._find_everything(stream)[1]
@@ -119,7 +120,7 @@ class RobostackSource:
                 elif matching or (stream.name, *sorted(key)) not in self._selectable:
                     doubts += _doubts(found, self._settings)
             if whole is not None:
-                matching = [record for record in whole if _has(record, key)]
+                matching = [record for record in whole if has_key(record, key)]
             fresh = [record for record in matching if not any(same(record.get(stream.id_field), other) for other in seen)]
             seen += [record[stream.id_field] for record in fresh if record.get(stream.id_field) is not None]
             count += len(fresh)
@@ -150,7 +151,7 @@ class RobostackSource:
             return "the filter was not kept (all records came)"
         known = next((record for record in everything if all(_is_single(record.get(name)) for name in key)), None)
         probe = {name: known[name] for name in key} if known is not None else {}
-        if not known or not any(_has(record, probe) for record in self._look_up(stream, probe).decoded()):
+        if not known or not any(has_key(record, probe) for record in self._look_up(stream, probe).decoded()):
             return f"a selection by {', '.join(key)} did not find a record that is there"
         self._selectable.add(names)
         return ""
@@ -190,9 +191,12 @@ class RobostackSource:
             found = self._found(stream, answer)
             if found.count:
                 self._way = way
+                self._blank.pop(stream.name, None)
                 return answer, found
             nothing = nothing or (answer, found)
         if nothing is not None:
+            if refusal is not None:
+                self._blank[stream.name] = str(refusal)
             return nothing
         raise ConfigError(f"no way of asking for all records of {stream.name!r} was accepted ({refusal}); set find_all") from None
 
@@ -251,7 +255,8 @@ def _content(found: Found) -> list[bytes]:
     return sorted(blake2b(canonical(record).encode(), digest_size=16).digest() for record in found.decoded())
 
 
-def _has(record: Record, key: Mapping[str, JsonValue]) -> bool:
+def has_key(record: Record, key: Mapping[str, JsonValue]) -> bool:
+    """Whether a record has all these values."""
     return all(name in record and same(record[name], value) for name, value in key.items())
 
 

@@ -48,6 +48,15 @@ def test_records_that_were_there_before_the_first_run_are_found_beyond_a_silent_
     assert not doubled(w)
 
 
+def test_nothing_is_created_where_asking_for_everything_finds_nothing_of_what_is_there(w: World) -> None:
+    w.put_people(*(contact(n, "old") for n in range(COUNT)))
+    for name, value in (("empty_selection", "none"), ("absent_selection", "refused"), ("no_body", "refused")):
+        w.robostack.set_switch(name, value)
+    with pytest.raises(ConfigError, match="finds none, but 19 of 19 that would be created are there"):
+        w.run(w.spec())
+    assert len(w.people()) == COUNT
+
+
 def test_a_sink_whose_records_show_no_id_is_refused_in_words_that_name_what_they_show(w: World) -> None:
     w.put_people(contact(0, "old"))
     w.robostack.set_switch("hidden_fields", "id")
