@@ -145,8 +145,11 @@ class _Planning:
             if known is not None and not self._unheard_of(known):
                 return known
         keys = None if self._whole_sink() else self._keys()
-        first = observation(engine.staging, spec, self.stream, seen or see(engine, spec, self.stream, keys, progress=self.progress), types)
-        found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._lacking, types, progress=self.progress)
+        batch = seen or see(engine, spec, self.stream, keys, progress=self.progress)
+        if self._seems_empty(batch):
+            batch = see(engine, spec, self.stream, keys, progress=self.progress)
+        first = observation(engine.staging, spec, self.stream, batch, types)
+        found, proven = see_what_is_missing(engine, spec, self.stream, keys, first, self._vanished_from, types, progress=self.progress)
         self.unproven = frozenset() if proven else self._vanished_from(found)
         return self._looked_for(self._asked_by_id(found))
 
@@ -204,12 +207,10 @@ class _Planning:
         wanted = np.intersect1d(key_hashes(self.desired.index), self.owned)
         return frozenset(np.setdiff1d(wanted, key_hashes(observed.index)).tolist())
 
-    def _lacking(self, observed: Observation) -> frozenset[int]:
-        """What a look may have failed to show: what vanished; or all, where the sink seems empty and nothing is known of it."""
-        first = not len(self.owned) or (self.spec.mode == "update" and observed.full)
-        if first and not observed.batch.count:
-            return frozenset(key_hashes(self.desired.index).tolist())
-        return self._vanished_from(observed)
+    def _seems_empty(self, batch: Batch) -> bool:
+        """Whether the sink shows nothing at all where nothing tells that it should: one such answer is not believed."""
+        unknown = not len(self.owned) or (self.spec.mode == "update" and is_full(batch))
+        return unknown and not batch.count and self.desired.count > 0
 
     def _older_ledger(self) -> bool:
         """Whether the ledger does not know the plan that was staged last: an older one may have been put in its place."""
