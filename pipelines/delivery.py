@@ -368,8 +368,6 @@ class Delivery:
         by_source = {writes[number].source_id: number for number in kept if writes[number].source_id is not None}
         before = list(self.engine.ledger.matches_of_sources(self.spec.name, [str(source_id) for source_id in by_source]))
         self.engine.ledger.drop_matches(self.spec.name, gone)
-        moved = (match for match in before if match.source_id and match.key != writes[by_source[match.source_id]].key)
-        self.engine.ledger.drop_moved(self.spec.name, moved)
         if not kept:
             return
         repeats = {match.source_id: match for match in before}
@@ -392,6 +390,8 @@ class Delivery:
                 )
             )
         self.engine.ledger.put_matches(self.spec.name, self.run_id, matches)
+        moved = (match for match in before if match.source_id and match.key != writes[by_source[match.source_id]].key)
+        self.engine.ledger.drop_moved(self.spec.name, moved)  # last: a run killed before it leaves more than it should, never less
 
     def _repeats(self, write: Write, same: Match | None) -> int:
         """How often just this was written and read back otherwise; `same`: what is remembered of it, where it was just this."""

@@ -11,13 +11,18 @@ _DECODER = json.JSONDecoder()
 
 def key_of(plan_key: str) -> str:
     """The JSON list of a plan row's match values, each exactly as its JSON object has it."""
-    at, values = 1, []
-    while at < len(plan_key) - 1:
-        _, at = _DECODER.raw_decode(plan_key, at)
-        _, end = _DECODER.raw_decode(plan_key, at + 1)
-        values.append(plan_key[at + 1 : end])
+    return f"[{','.join(members_of(plan_key).values())}]"
+
+
+def members_of(text: str | None) -> dict[str, str]:
+    """The members of a JSON object without blanks, as a plan row has it: names and values exactly as they are written there."""
+    at, found, text = 1, {}, text or ""
+    while at < len(text) - 1:
+        _, colon = _DECODER.raw_decode(text, at)
+        _, end = _DECODER.raw_decode(text, colon + 1)
+        found[text[at:colon]] = text[colon + 1 : end]
         at = end + 1
-    return f"[{','.join(values)}]"
+    return found
 
 
 def key_values(key: str, match: Sequence[str]) -> dict[str, JsonValue]:

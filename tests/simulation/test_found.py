@@ -283,3 +283,25 @@ def test_a_sink_that_seems_empty_once_loses_no_update(both: World) -> None:
     lie_once(both)
     summary = both.run(both.spec(mode="update", read={"mode": "incremental", "cursor": "rev"}))
     assert (summary.updated, summary.skipped, both.person("c1@example.com")["name"]) == (1, 0, "Zoë 1")
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_a_killed_run_changed_is_told_from_what_others_changed(both: World, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
+    both.put_contacts(contact(1), contact(2))
+    spec = both.spec(drift="keep")
+    both.run(spec)
+    both.edit_contact("c1@example.com", name="ours", **({"email": "new@example.com"} if moved else {}))
+    email = "new@example.com" if moved else "c1@example.com"
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "put_matches", die)
+        with pytest.raises(Killed):
+            both.run(spec)
+    both.robostack.put(both.robostack.resources["people"], [{**both.person(email), "score": 7}])
+    both.edit_contact(email, name="ours again")
+    summary = both.run(spec)
+    assert (summary.updated, summary.created) == (1, 0)
+    assert (both.person(email)["name"], both.person(email)["score"]) == ("ours again", 7)
