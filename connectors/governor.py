@@ -23,7 +23,6 @@ __all__ = ["Breaker", "Bucket", "Governor", "Rate", "breaker_for", "governor_for
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _REMEMBERED = 256  # governors kept for connections that closed: their pauses must outlive them
 _REPEAT_SHARE, _REPEATS_SAVED = 0.1, 20.0  # repeats are at most a tenth of the requests, after the first twenty
-_ALONE_S = 60.0  # without the cell, before it is tried again: a database may be back by then
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -130,9 +129,9 @@ class Governor:
                         "the pace shared with other processes cannot be kept in %s (%s); this one goes on with its own for %.0f s",
                         self._cell.where,
                         error.strerror or error,
-                        _ALONE_S,
+                        self._cell.alone_s,
                     )
-                    self._alone_until_s = self._clock.monotonic() + _ALONE_S
+                    self._alone_until_s = self._clock.monotonic() + self._cell.alone_s
             return told(self._clock.monotonic())
 
 

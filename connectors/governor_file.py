@@ -35,6 +35,8 @@ class FilePaces:
 class FileCell:
     """A few bytes that one holder at a time reads and replaces (`connectors.settings.Cell`). Not for two threads at once."""
 
+    alone_s = 60.0
+
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         self._path = path

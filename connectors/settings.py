@@ -94,9 +94,13 @@ class ConnectionSettings(BaseModel):
 
 
 class Cell(Protocol):
-    """A few bytes that outlive a process and are shared by all processes of a host. `where` names the place for people."""
+    """A few bytes that outlive a process and are shared by all processes of a host. `where` names the place for people.
+
+    Where it cannot be used it is tried again after `alone_s` seconds.
+    """
 
     where: str
+    alone_s: float
 
     def change(self, step: Callable[[bytes], tuple[bytes, Result]]) -> Result:
         """Give `step` what is kept (empty: nothing yet), alone; keep what it gives back first, return the second. Raises OSError."""

@@ -1,10 +1,12 @@
 """The pace of an account in the ledger's database, so that all processes of all hosts keep it together.
 
 Times are kept by the database's clock, and turned into this host's monotonic one for whoever computes with them. One
-short transaction a request: the row is locked, read, and replaced; nothing waits for a disk.
+short transaction a request: the row is locked, read, and replaced; nothing waits for a disk. Who stands still while it holds
+the row loses it; while the database restarts nobody sends, since each alone would send what all together may.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +20,8 @@ __all__ = ["LedgerCell", "LedgerPaces"]
 
 _TIMES = ("stamp_s", "not_before_s", "sent_s", "slowed_s")
 _PATIENCE_MS = 10_000
+_IDLE_MS = 3_000  # in the middle of a transaction, before the database takes the row back
+_TRIES, _PAUSE_S = 40, 0.5  # of a database that answered before: as long as one takes to be restarted
 
 Result = TypeVar("Result")
 
@@ -39,13 +43,30 @@ class LedgerPaces:
 class LedgerCell:
     """A few bytes that one holder at a time reads and replaces (`connectors.settings.Cell`). Not for two threads at once."""
 
-    where = "the ledger's database"
+    where, alone_s = "the ledger's database", 5.0
 
     def __init__(self, url: str, account: str) -> None:
         self._url, self._account = url, account
+        self._answered = False
 
     def change(self, step: Callable[[bytes], tuple[bytes, Result]]) -> Result:
-        """Give `step` what is kept (empty: nothing yet), keep what it gives back, and give its result. Raises OSError."""
+        """Give `step` what is kept (empty: nothing yet), keep what it gives back, and give its result.
+
+        Waits for a database that answered before, and gives what is kept to `step` again then. Raises OSError.
+        """
+        for left in range(_TRIES if self._answered else 1, 0, -1):
+            try:
+                result = self._changed(step)
+                self._answered = True
+                return result
+            except OSError:
+                if left == 1:
+                    self._answered = False
+                    raise
+            time.sleep(_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    def _changed(self, step: Callable[[bytes], tuple[bytes, Result]]) -> Result:
         import sqlalchemy as sa
 
         try:
@@ -62,11 +83,10 @@ class LedgerCell:
 
     def _taken(self, connection: "Connection") -> tuple[bytes, float, float]:
         """What is kept, locked; what time it is there, and here."""
-        import time
-
         import sqlalchemy as sa
 
-        connection.execute(sa.text(f"SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = {_PATIENCE_MS}"))
+        settings = {"synchronous_commit": "off", "lock_timeout": _PATIENCE_MS, "idle_in_transaction_session_timeout": _IDLE_MS}
+        connection.execute(sa.text("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())))
         query = sa.text("SELECT pace, extract(epoch FROM clock_timestamp()) FROM crossdock_paces WHERE account = :account FOR UPDATE")
         found: Any = connection.execute(query, {"account": self._account}).first()
         if found is None:

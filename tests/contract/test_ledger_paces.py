@@ -1,12 +1,15 @@
 """The pace of an account in Postgres: hosts whose clocks have nothing in common keep it together."""
 
+import threading
 import time
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from connectors.governor_bucket import Bucket, Pace, Rate, decode, encode
 from pipelines.ledger_paces import LedgerCell, LedgerPaces
-from tests.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 RATE = Rate(0.01, 10)  # a burst of eight, of which nothing comes back during a test
 
@@ -50,3 +53,52 @@ def test_an_address_is_shown_nowhere_and_a_database_out_of_reach_is_an_os_error(
     assert paces == LedgerPaces("postgresql://somebody:very-secret@127.0.0.1:9/nothing")
     with pytest.raises(OSError, match=r"^[A-Za-z]+$"):
         on_bucket(paces("account"), "wait")
+
+
+def test_while_the_database_is_away_nobody_goes_on_alone_but_waits_for_it_for_a_while(
+    postgres_server: PostgresServer,  # noqa: F811
+    postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = postgres_url.rpartition("/")[2]
+
+    def admit(who: str) -> None:
+        with closing(psycopg2.connect(postgres_server.url("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS {who}")
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
+
+    cell, waits = LedgerPaces(postgres_url)("account"), []
+    on_bucket(cell, "pause")
+    admit("false")
+    monkeypatch.setattr(time, "sleep", lambda duration_s: (waits.append(duration_s), len(waits) == 3 and admit("true")))
+    assert on_bucket(cell, "wait") > 99
+    assert len(waits) == 3
+    admit("false")
+    with pytest.raises(OSError, match="OperationalError"):
+        on_bucket(cell, "wait")
+    patient = len(waits)
+    assert patient > 20
+    with pytest.raises(OSError, match="OperationalError"):
+        on_bucket(cell, "wait")
+    assert len(waits) == patient  # that it is away is known by now
+
+
+def test_a_process_that_stands_still_in_the_middle_keeps_the_pace_from_nobody(
+    postgres_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.ledger_paces._IDLE_MS", 100)
+    still, other, gone, calls = LedgerPaces(postgres_url)("account"), LedgerPaces(postgres_url)("account"), threading.Event(), []
+    on_bucket(still, "take")
+
+    def stand(kept: bytes) -> tuple[bytes, bytes]:
+        calls.append(kept)
+        if len(calls) == 1:
+            assert other.change(lambda kept: (kept, "went on")) == "went on"
+            gone.set()
+        return kept, kept
+
+    assert still.change(stand)
+    assert (len(calls), gone.is_set()) == (2, True)
