@@ -278,8 +278,9 @@ class Delivery:
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
         for number, fields in wrong.items():
-            if writes[number].state is State.CONFIRMED and number not in outcomes:
-                outcomes[number] = (writes[number].seq, State.CONFIRMED, None, f"{READ_BACK_OTHERWISE} in {', '.join(fields)}")
+            seq, state, sink_id, reason = outcomes.get(number, (writes[number].seq, writes[number].state, None, ""))
+            if state is State.CONFIRMED and not reason:
+                outcomes[number] = (seq, state, sink_id, f"{READ_BACK_OTHERWISE} in {', '.join(fields)}")
         self._keep_for_a_person(writes, outcomes)
         self.ledger.settle(self.run_id, list(outcomes.values()))
         states = [outcomes[number][1] if number in outcomes else write.state for number, write in enumerate(writes)]

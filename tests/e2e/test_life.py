@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipelines.engine import raw_dataset
 from pipelines.life import Lived, life
 from pipelines.spec import SyncSpec
@@ -47,9 +49,11 @@ def test_an_increment_says_that_it_did_not_read_what_had_not_changed(tmp_path: P
     assert (refused.outcome, refused.mapped) == ("invalid", None)
 
 
-def test_a_write_that_read_back_otherwise_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", ["records", "nothing"])
+def test_a_write_that_read_back_otherwise_says_so(tmp_path: Path, answers: str) -> None:
     with world(tmp_path) as made:
         made.robostack.set_switch("trims", "yes")
+        made.robostack.set_switch("create_answers", answers)
         made.put_contacts({"email": "c1@example.com", "name": " padded ", "score": 1}, {"email": "c2@example.com", "name": "n", "score": 1})
         spec = made.spec()
         made.run(spec)
