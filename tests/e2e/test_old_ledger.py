@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commandline import contact, project
+from pipelines.ledger import open_ledger
+from tests.e2e.commandline import contact
+from tests.e2e.world import World, world
 
 WAYS: dict[str, dict[str, Any]] = {
     "whole reads": {},
@@ -18,31 +20,40 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+def put_back(made: World, kept: Path) -> None:
+    """The ledger's file is this one again, with nothing beside it."""
+    ledger = made.home / "ledger.db"
+    made.ledger.close()
+    for path in made.home.glob("ledger.db*"):
+        path.unlink()
+    shutil.copy(kept, ledger)
+    made.ledger = open_ledger(f"sqlite:///{ledger}", made.clock)
+    made.engine(str(made.home / "staging"))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_ledger_of_yesterday_costs_reads_and_nothing_else(tmp_path: Path, way: str) -> None:
     def of_day(day: int, n: int, **changed: Any) -> dict[str, Any]:
         return contact(n, updated_at=f"2026-03-0{day}T12:00:00.000000Z", _sid=f"rec_{n}", **changed)
 
-    with project(tmp_path) as made:
-        made.sync(**WAYS[way])
-        ledger = tmp_path / ".crossdock" / "ledger.db"
+    with world(tmp_path) as made:
+        spec = made.spec(**WAYS[way])
         first = [of_day(1, n) for n in range(1, 7)]
-        made.contacts(*first)
-        assert made.json("run", "c2p")["created"] == 6
-        shutil.copy(ledger, tmp_path / "yesterday.db")
+        made.put_contacts(*first)
+        assert made.run(spec).created == 6
+        made.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "yesterday.db")
         renamed, corrected = of_day(2, 1, name="Renamed"), of_day(2, 3, name="Corrected")
-        made.contacts(renamed, corrected, *first[3:], of_day(2, 7))
-        assert made.json("run", "c2p")["status"] == "ok"
-        for path in ledger.parent.glob("ledger.db*"):
-            path.unlink()
-        shutil.copy(tmp_path / "yesterday.db", ledger)
+        made.put_contacts(renamed, corrected, *first[3:], of_day(2, 7))
+        assert made.run(spec).status == "ok"
+        put_back(made, tmp_path / "yesterday.db")
         now = [of_day(3, 1), corrected, *first[3:], of_day(2, 7), of_day(3, 8)]
-        made.contacts(*now)
-        ended = made.json("run", "c2p")
-        assert ended["status"] == "ok", ended
+        made.put_contacts(*now)
+        ended = made.run(spec)
+        assert ended.status == "ok", ended
         expected = {(one["email"], one["name"]) for one in now} | ({("p2@example.com", "Person 2")} if "mirror" not in way else set())
         found = [(person["email"], person["name"]) for person in made.people()]
         assert sorted(found) == sorted(expected)
-        assert made.json("run", "c2p")["status"] == "ok"  # by the ledger's word some of it may be said once more
+        assert made.run(spec).status == "ok"  # by the ledger's word some of it may be said once more
         assert sorted((person["email"], person["name"]) for person in made.people()) == sorted(expected)
-        assert made.json("run", "c2p")["requests"]["sink"]["write"] == 0
+        assert made.run(spec).requests["sink"]["write"] == 0
