@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$name"; break; }; done)
 STATE := $(if $(filter /%,$(firstword $(CROSSDOCK_HOME))),$(CROSSDOCK_HOME),$(CURDIR)/$(or $(CROSSDOCK_HOME),.crossdock$(if $(CROSSDOCK_ENVIRONMENT),/$(CROSSDOCK_ENVIRONMENT))))
 PORT ?= 3000
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3
 SCHEDULES ?= 1000000
 JOBS ?= 2
 
@@ -51,7 +51,7 @@ dev: $(STAMP) ## the Dagster pages on http://127.0.0.1:3000 (or PORT=…), with 
 
 test: lint ## set up, lint, type check, import rules, all tests
 	@echo "==> tests"
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP) ## style, types and import rules
 	@echo "==> style (ruff)"
