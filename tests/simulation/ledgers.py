@@ -41,6 +41,7 @@ class Ledgers:
         self.path = folder / "ledger.db"
         self._opened: list[tuple[Ledger, _Lent, list[Step]]] = []
         self._quick: list[QuickEngine] = []
+        self._in_use: list[Ledger] = []
         self._open().close()
         self.outside = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         self._empty = sqlite3.connect(":memory:", check_same_thread=False)
@@ -48,8 +49,8 @@ class Ledgers:
 
     def reset(self, content: sqlite3.Connection | None = None) -> None:
         """Give the file this content; None: empty."""
-        for ledger, _, _ in self._opened:
-            ledger.close()
+        while self._in_use:
+            self._in_use.pop().close()
         (content or self._empty).backup(self.outside)
 
     def content(self) -> sqlite3.Connection:
@@ -72,6 +73,7 @@ class Ledgers:
             self._opened.append((ledger, lent, steps))
         ledger, lent, steps = self._opened[place]
         lent.clock, steps[0] = clock, step
+        self._in_use.append(ledger)
         return ledger
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from pipelines import ledger_statements
 Row = tuple[Any, ...]
 NOTHING: Mapping[str, Any] = {}
 _LASTING = {id(statement) for statement in vars(ledger_statements).values() if isinstance(statement, sa.Executable)}
+_LASTING |= {id(ledger_statements.matches_with(column)) for column in ("key", "source_id")}
 
 
 class QuickEngine:
@@ -54,26 +55,32 @@ class _Connection:
         self._raw, self._dialect, self._known = raw, dialect, known
 
     def execute(self, statement: Any, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] = NOTHING) -> "_Result":
-        """As SQLAlchemy's, compiled once for each shape of a statement."""
+        """As SQLAlchemy's, compiled once for each shape of a statement: one that asks for any of a list has a shape for each length."""
         if not isinstance(given, Mapping):
             compiled = statement.compile(dialect=self._dialect, column_keys=list(given[0]))
             rows = [{**compiled.params, **row} for row in given]
             self.exec_driver_sql(str(compiled), [tuple(row[name] for name in compiled.positiontup) for row in rows])
             return _Result(self._raw.cursor(), [])
-        known = self._known.get(id(statement))
+        lists = {name: values for name, values in given.items() if isinstance(values, (list, tuple))}
+        spread = {f"{name}_{n}": value for name, values in lists.items() for n, value in enumerate(values, 1)}
+        shape = (id(statement), *map(len, lists.values()))
+        known = self._known.get(shape)
         if known is not None:
             _, sql, order, constants, truths = known
-            return _Result(self._raw.execute(sql, [given[name] if name in given else constants[name] for name in order]), truths)
+            values = {**constants, **given, **spread}
+            return _Result(self._raw.execute(sql, [values[name] for name in order]), truths)
         found = statement._compile_w_cache(self._dialect, compiled_cache=self._known, column_keys=sorted(given))
         compiled, extracted, replaced, _ = found
         values = compiled.construct_params(given, extracted_parameters=extracted, _collected_params=replaced)
-        sql, order = compiled.string, compiled.positiontup
+        sql, order, expansion = compiled.string, compiled.positiontup, NOTHING
         if compiled.post_compile_params:
             expanded = compiled._process_parameters_for_postcompile(values)
             sql, order, values = expanded.statement, expanded.positiontup, {**values, **expanded.additional_parameters}
+            expansion = expanded.parameter_expansion
         truths = [n for n, column in enumerate(compiled._result_columns) if isinstance(column.type, sa.Boolean)]
-        if id(statement) in _LASTING and not compiled.post_compile_params:
-            self._known[id(statement)] = (statement, sql, order, compiled.params, truths)
+        if id(statement) in _LASTING and lists.keys() >= expansion.keys() & given.keys():
+            constants = {name: value for name, value in values.items() if name not in given and name not in spread}
+            self._known[shape] = (statement, sql, order, constants, truths)
         return _Result(self._raw.execute(sql, [values[name] for name in order]), truths)
 
     def exec_driver_sql(self, sql: str, rows: Any) -> None:
