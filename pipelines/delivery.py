@@ -15,22 +15,22 @@ from connectors.errors import ConnectorError
 from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Journal, Target, apply
-from pipelines.arrays import single, texts
+from pipelines.arrays import single
 from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
-from pipelines.inorder import InOrder
 from pipelines.keys import key_values, plain_id
-from pipelines.ledger import NEVER_SHOWN, Failure, Match, State, Write
+from pipelines.ledger import NEVER_SHOWN, Match, State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.logs import event
-from pipelines.observe import Observation, ids_at, observation, see, see_what_is_missing
+from pipelines.observe import Observation, observation, see, see_what_is_missing
 from pipelines.plan import Plan
-from pipelines.planning import adopted_dataset, plan_dataset, refused_dataset
-from pipelines.settle import CHUNK, Hits, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
+from pipelines.remembering import adopt, keep_failures, remember
+from pipelines.sent import Sent
+from pipelines.settle import CHUNK, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
-from pipelines.staging import ROW_GROUP, Batch, Dataset
+from pipelines.staging import ROW_GROUP
 
 LAGS_S = (0.3, 0.6, 1.2, 2.4)  # waited for what the platform says it made and does not show yet
 LAG_SAMPLE = 20  # of such records are looked at meanwhile
@@ -39,16 +39,6 @@ LISTED_KEYS = 5_000  # more written records than these are read back with everyt
 _WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.IN_FLIGHT)
 _UNANSWERED = (State.UNKNOWN, State.IN_FLIGHT)
 _DOUBTFUL = (*_UNANSWERED, State.ACCEPTED, State.REFUSED)
-_FAILED = {
-    State.REJECTED: "rejected",
-    State.NOT_APPLIED: "rejected",
-    State.CONFLICT: "conflict",
-    State.UNKNOWN: "unknown",
-    State.ACCEPTED: "unknown",
-    State.REFUSED: "rejected",
-    State.IN_FLIGHT: "unknown",
-    State.QUARANTINED: "quarantined",
-}
 
 
 @dataclass(frozen=True)
@@ -120,23 +110,17 @@ class Delivery:
     unshown: set[int] = field(default_factory=set)  # the numbers of what the platform says it made and does not show
 
     def __post_init__(self) -> None:
-        spec, engine = self.spec, self.engine
-        self.sink = engine.sink(spec.target_connection)
-        self.stream = self.sink.stream(spec.target_stream)
-        self.rows = self._batch(plan_dataset(spec), self.plan.batch_id)
-        self.desired = self._batch(Dataset(("desired", spec.name)), self.plan.desired_id)
-        self.types = pa.schema([column for column in self.desired.schema if not column.name.startswith("__")])
-        places = engine.staging.get_index(self.rows, "desired")
-        self.places = places["position"] if places is not None else np.empty(0, np.int64)
-        self.wanted = InOrder(self.desired, self.places[self.places >= 0])
+        self.sink = self.engine.sink(self.spec.target_connection)
+        self.sent = Sent(self.engine, self.spec, self.plan)
+        self.stream, self.types = self.sent.stream, self.sent.types
 
     def send(self, without: npt.NDArray[np.int64] | None = None) -> Applied:
         """Send the rows, but for those with these numbers."""
         if self.among is None:
-            return self._send(self.engine.staging.scan(self.rows), 1, self.spec.writes.batch)
+            return self._send(self.engine.staging.scan(self.sent.rows), 1, self.spec.writes.batch)
         numbers = np.setdiff1d(np.arange(self.among.start, self.among.stop), np.empty(0, np.int64) if without is None else without)
         parts = (numbers[at : at + ROW_GROUP // 2] for at in range(0, len(numbers), ROW_GROUP // 2))
-        rows = (single(self.engine.staging.take(self.rows, part)) for part in parts)
+        rows = (single(self.engine.staging.take(self.sent.rows, part)) for part in parts)
         return self._send(rows, 1, self.spec.writes.batch)
 
     def look(self) -> Look | None:
@@ -153,8 +137,8 @@ class Delivery:
 
     def close(self, read_back: ReadBack | None, stopped_by: ConnectorError | None) -> Delivered:
         """Keep what follows for the whole plan, when all of it is settled. `stopped_by`: why some was not sent."""
-        self._adopt()
-        self._keep_failures()
+        adopt(self.engine, self.spec, self.run_id, self.plan)
+        keep_failures(self.engine, self.run_id, self.plan, self.sent)
         counts, found = self.engine.ledger.write_counts(self.run_id), read_back or ReadBack()
         differences = None if read_back is None else read_back.differences
         return Delivered(counts, differences, tuple(sorted(found.fields)), stopped_by, found.unshown)
@@ -266,13 +250,13 @@ class Delivery:
     def _settle(self, writes: Sequence[Write], observed: Observation, proven: bool) -> list[Write]:
         """Settle a chunk of writes by what the sink shows; gives those that are to be sent again."""
         hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
-        still_there = self._still_there(writes, observed, hits)
-        wrong = {**self._differing(writes, observed, hits), **still_there}
+        still_there = self.sent.still_there(writes, observed, hits)
+        wrong = {**self.sent.differing(writes, observed, hits), **still_there}
         lost = [number for number, write in enumerate(writes) if write.op == "create" and write.state is not State.CONFIRMED]
         creates = [writes[number] for number in lost]
         settled = settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost), proven=proven)
         outcomes = dict(zip(lost, settled, strict=True))
-        rewritten = self._rewritten(writes, observed, hits, wrong)
+        rewritten = self.sent.rewritten(writes, observed, hits, wrong)
         outcomes |= {number: (writes[number].seq, State.CONFIRMED, None, "") for number in rewritten}
         for number, write in enumerate(writes):
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
@@ -292,7 +276,8 @@ class Delivery:
         made = (number for number, state in enumerate(states) if state is State.CONFIRMED and writes[number].op == "create")
         gone = [writes[number] for number in made if hits.counts[number] == 0]
         self.unshown |= {write.seq for write in self._not_by_id(observed, gone)}
-        self._remember(writes, [number for number, state in enumerate(states) if state is State.CONFIRMED], ids, hits)
+        confirmed = [number for number, state in enumerate(states) if state is State.CONFIRMED]
+        remember(self.engine, self.run_id, self.sent, writes, confirmed, ids, hits, self._repeats)
         return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
 
     def _keep_for_a_person(self, writes: Sequence[Write], outcomes: Mapping[int, Settled]) -> None:
@@ -314,129 +299,11 @@ class Delivery:
             return (write.seq, State.NOT_APPLIED, None, "the sink does not show it: it is sent again")
         return (write.seq, State.UNKNOWN, None, f"sent {write.attempt} times, and the sink does not show it")
 
-    def _differing(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
-        """Creates and updates that do not read back as desired: number → the fields (the match fields where it is not found)."""
-        wanted = [number for number, write in enumerate(writes) if write.op != "delete"]
-        wrong = {number: self.spec.match for number in wanted if hits.counts[number] != 1}
-        there = np.array([number for number in wanted if hits.counts[number] == 1], np.int64)
-        if not len(there):
-            return wrong
-        desired = self.wanted.take(self.engine.staging, self.places[[writes[number].seq for number in there]])
-        known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in there])}
-        found = changes.update_rows(
-            desired,
-            observed.rows.take(self.engine.staging, hits.positions[there]),
-            texts([known[key].applied if (key := writes[number].key) in known else None for number in there]),
-            match=self.spec.match,
-            types=self.types,
-            id_field=self.stream.id_field,
-            nulls=self.spec.writes.nulls,
-            existing_policy=self.spec.writes.existing,
-            drift=self.spec.drift,
-            write_only=self.stream.write_only,
-        )
-        for place, fields in zip(found.positions.tolist(), found.rows.column("fields").to_pylist(), strict=True):
-            wrong[int(there[place])] = tuple(fields)
-        return wrong
-
-    def _rewritten(self, writes: Sequence[Write], observed: Observation, hits: Hits, wrong: Iterable[int]) -> list[int]:
-        """Updates that the platform took without showing the record, and made a form of its own of: it shows otherwise than before, or
-        did when just this was written last. Where nothing came of an update it is not among them.
-        """
-        taken = [n for n in wrong if writes[n].op == "update" and writes[n].state is State.ACCEPTED and hits.counts[n] == 1]
-        if not taken:
-            return []
-        known = {match.key: match for match in self.engine.ledger.matches(self.spec.name, [writes[number].key for number in taken])}
-        shown = observed.rows.take(self.engine.staging, hits.positions[taken]).to_pylist()
-        return [
-            number
-            for number, row in zip(taken, shown, strict=True)
-            if _written_before(writes[number], known.get(writes[number].key)) or _changed(writes[number], row)
-        ]
-
-    def _still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
-        """Deletes whose record the sink still shows: number in `writes` → the match fields."""
-        suspects = [number for number, write in enumerate(writes) if write.op == "delete" and hits.counts[number] > 0]
-        ids = ids_at(self.engine.staging, observed, self.stream, hits.positions[suspects])
-        return {number: self.spec.match for number, sink_id in zip(suspects, ids, strict=True) if sink_id == writes[number].sink_id}
-
-    # what is remembered
-
-    def _remember(self, writes: Sequence[Write], confirmed: Sequence[int], ids: dict[int, str | None], hits: Hits) -> None:
-        """Put confirmed records into the crosswalk, and take out those deleted or known by another key before."""
-        gone = [writes[number].key for number in confirmed if writes[number].op == "delete"]
-        kept = [number for number in confirmed if writes[number].op != "delete"]
-        by_source = {writes[number].source_id: number for number in kept if writes[number].source_id is not None}
-        before = list(self.engine.ledger.matches_of_sources(self.spec.name, [str(source_id) for source_id in by_source]))
-        self.engine.ledger.drop_matches(self.spec.name, gone)
-        if not kept:
-            return
-        repeats = {match.source_id: match for match in before}
-        desired = self.wanted.take(self.engine.staging, self.places[[writes[number].seq for number in kept]])
-        rows = changes.create_rows(desired, match=self.spec.match, types=self.types)
-        matches = []
-        for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
-            write, fingerprint = writes[number], row["fingerprint"]
-            old = repeats.get(write.source_id)
-            again = old is not None and old.fingerprint == fingerprint
-            matches.append(
-                Match(
-                    key=write.key,
-                    key_hash=int(hits.hashes[number]),
-                    source_id=write.source_id,
-                    sink_id=str(ids.get(number) or write.sink_id),
-                    applied=row["after"],
-                    fingerprint=fingerprint,
-                    repeats=self._repeats(write, old if again else None),
-                )
-            )
-        self.engine.ledger.put_matches(self.spec.name, self.run_id, matches)
-        moved = (match for match in before if match.source_id and match.key != writes[by_source[match.source_id]].key)
-        self.engine.ledger.drop_moved(self.spec.name, moved)  # last: a run killed before it leaves more than it should, never less
-
     def _repeats(self, write: Write, same: Match | None) -> int:
         """How often just this was written and read back otherwise; `same`: what is remembered of it, where it was just this."""
         if write.seq in self.unshown:
             return NEVER_SHOWN
         return 0 if write.seq not in self.differing else max(same.repeats if same else 0, 0) + 1
-
-    def _adopt(self) -> None:
-        """Pairs that were the same already: this sync knows them from now on."""
-        for part in self.engine.staging.scan(self._batch(adopted_dataset(self.spec), self.plan.adopted_id)):
-            self.engine.ledger.put_matches(self.spec.name, self.run_id, (Match(**row) for row in part.to_pylist()))
-
-    def _keep_failures(self) -> None:
-        """What was not delivered stays pending; what an earlier run left pending and this one delivered, or did not find, is over."""
-        ledger, sync = self.engine.ledger, self.spec.name
-        held = {failure.key for failure in ledger.failures(sync) if failure.outcome == "quarantined"}
-        for part in self.engine.staging.scan(self._batch(refused_dataset(self.spec), self.plan.refused_id)):
-            rows = [{name: str(value or "") for name, value in row.items()} for row in part.to_pylist()]
-            ledger.hold_failures(sync, self.run_id, (row["key"] for row in rows if row["outcome"] == "quarantined"))
-            fresh = (row for row in rows if row["outcome"] != "quarantined" or row["key"] not in held)
-            ledger.put_failures(sync, self.run_id, (Failure(**row) for row in fresh))  # type: ignore[arg-type]
-        failed = ledger.writes(self.run_id, [state for state in _FAILED if state is not State.QUARANTINED])  # those are kept already
-        ledger.put_failures(sync, self.run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
-        ledger.drop_failures_before(sync, self.run_id, only=None if self.plan.window is None else self._desired_ids())
-
-    def _desired_ids(self) -> list[str]:
-        """The source records that a window holds: about what lies outside it the run has nothing to say."""
-        scanned = self.engine.staging.scan(self.desired, ["__source_id"])
-        return [source_id for part in scanned for source_id in part.column(0).to_pylist() if source_id is not None]
-
-    def _batch(self, dataset: Dataset, batch_id: str) -> Batch:
-        return next(batch for batch in self.engine.staging.batches(dataset) if batch.id == batch_id)
-
-
-def _written_before(write: Write, match: Match | None) -> bool:
-    """Whether just this was written before and read back otherwise."""
-    return match is not None and match.repeats > 0 and match.fingerprint == write.fingerprint
-
-
-def _changed(write: Write, row: Mapping[str, Any]) -> bool:
-    """Whether a text or number that was to change did, into whatever."""
-    before = jsontext.loads(write.before) if write.before else {}
-    held = before if isinstance(before, dict) else {}
-    return any(isinstance(value, str | int | float) and row.get(name) != value for name, value in held.items() if name in row)
 
 
 def _in_doubt(write: Write) -> bool:

@@ -19,7 +19,7 @@ from connectors.base import Record
 from pipelines.arrays import texts
 from pipelines.keys import key_of
 from pipelines.ledger import Ledger, Run
-from pipelines.staging import ABSENT, Batch, Dataset, Staging
+from pipelines.staging import ABSENT, Batch, Dataset, Staging, batch_of
 
 RUNS = 1_000  # looked back at most
 
@@ -119,7 +119,7 @@ class _Looked:
         return self.staging.take(batch, np.array([found]))
 
     def _batch(self, kind: str, batch_id: Any) -> Batch | None:
-        return next((batch for batch in self.staging.batches(Dataset((kind, self.sync))) if batch.id == batch_id), None)
+        return batch_of(self.staging, Dataset((kind, self.sync)), batch_id)
 
 
 def _is(column: pa.Array, value: str) -> pa.BooleanArray:

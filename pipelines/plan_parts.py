@@ -18,7 +18,7 @@ from pipelines.fingerprint import Index
 from pipelines.observe import Observation
 from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLES, PlanRows
 from pipelines.spec import SyncSpec
-from pipelines.staging import Batch, Dataset, Staging
+from pipelines.staging import Batch, Dataset, Staging, kept_batch
 
 __all__ = ["LEAST", "given_to_all", "joined", "make_part", "part_dataset"]
 
@@ -136,7 +136,7 @@ def _name(batch: Batch) -> dict[str, Any]:
 
 
 def _batch(staging: Staging, name: Mapping[str, Any]) -> Batch:
-    return next(batch for batch in staging.batches(Dataset(tuple(name["dataset"]))) if batch.id == name["id"])
+    return kept_batch(staging, Dataset(tuple(name["dataset"])), name["id"])
 
 
 def _index(staging: Staging, batch: Batch) -> Index:

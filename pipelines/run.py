@@ -30,7 +30,7 @@ from pipelines.retention import forget, prune
 from pipelines.settle import recover
 from pipelines.shards import Work, check_shared, claims, close_claimed, do_claimed, end, offer
 from pipelines.spec import SyncSpec
-from pipelines.staging import Batch
+from pipelines.staging import Batch, batch_of
 from pipelines.summary import OUTCOMES, Status, Summary, adds_up, planned
 from pipelines.window import Window
 
@@ -327,7 +327,7 @@ class SyncRun:
         kept = self._kept().get("seen")
         if not kept or kept["epoch"] != self.engine.ledger.epoch(self._target) or "plan" in self._kept():
             return None
-        return next((batch for batch in self.engine.staging.batches(seen_dataset(self.spec)) if batch.id == kept["batch"]), None)
+        return batch_of(self.engine.staging, seen_dataset(self.spec), kept["batch"])
 
     def _in_parts(self, rows: PlanRows) -> Iterator[pa.RecordBatch]:
         """The creates and updates of the plan, made by this process and whoever works for it."""

@@ -26,6 +26,7 @@ from pipelines.logs import about, event
 from pipelines.observe import Observation, seen_dataset
 from pipelines.plan import Plan
 from pipelines.spec import SyncSpec
+from pipelines.staging import batch_of
 
 __all__ = ["Work", "check_shared", "claims", "close_claimed", "do_claimed", "end", "offer"]
 
@@ -183,7 +184,7 @@ def _kept_look(work: Work, delivery: Delivery) -> dict[str, Any]:
 def _look(work: Work, delivery: Delivery) -> Look | None:
     """What was seen when all was written; None where it is not there any more."""
     found, staging = work.shards.found(work.split.run_id).get(work.split.count + 1, {}), work.engine.staging
-    batch = next((batch for batch in staging.batches(seen_dataset(work.spec)) if batch.id == found.get("batch")), None)
+    batch = batch_of(staging, seen_dataset(work.spec), found.get("batch"))
     arrays = staging.get_index(batch, _INDEX) if batch is not None else None
     if batch is None or arrays is None:
         return None

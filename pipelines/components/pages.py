@@ -189,7 +189,8 @@ def lineage(spec: "SyncSpec", types: "pa.Schema | None") -> Metadata:
 def refused_rows(spec: "SyncSpec", staging: "Staging", plan: "Plan") -> list[dict[str, Any]]:
     """The first records that the plan could not plan."""
     from pipelines.planning import refused_dataset
+    from pipelines.staging import batch_of
 
-    staged = [batch for batch in staging.batches(refused_dataset(spec)) if batch.id == plan.refused_id]
-    rows = (row for batch in staged for part in staging.scan(batch) for row in part.slice(0, listings.ROWS).to_pylist())
-    return list(islice(rows, listings.ROWS))
+    staged = batch_of(staging, refused_dataset(spec), plan.refused_id)
+    parts = staging.scan(staged) if staged is not None else ()
+    return list(islice((row for part in parts for row in part.slice(0, listings.ROWS).to_pylist()), listings.ROWS))

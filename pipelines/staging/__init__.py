@@ -92,3 +92,16 @@ class Staging(Protocol):
     def close(self) -> None:
         """Give back files and connections."""
         ...
+
+
+def batch_of(staging: Staging, dataset: Dataset, batch_id: str | None) -> Batch | None:
+    """The committed batch with that id, or None where it is not there any more."""
+    return next((batch for batch in staging.batches(dataset) if batch.id == batch_id), None)
+
+
+def kept_batch(staging: Staging, dataset: Dataset, batch_id: str) -> Batch:
+    """The same, where it must be there. Raises StagingError where it is not."""
+    batch = batch_of(staging, dataset, batch_id)
+    if batch is None:
+        raise StagingError(f"batch {batch_id} of {'/'.join(dataset.parts)} is not in staging any more; plan the sync again")
+    return batch

@@ -1,0 +1,95 @@
+"""What the ledger keeps of a delivered plan: who is who on both sides, and which records are still to be delivered."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pipelines import changes
+from pipelines.engine import Engine
+from pipelines.ledger import Failure, Match, State, Write
+from pipelines.plan import Plan
+from pipelines.planning import adopted_dataset, refused_dataset
+from pipelines.sent import Sent
+from pipelines.settle import Hits, failure
+from pipelines.spec import SyncSpec
+from pipelines.staging import kept_batch
+
+_FAILED = {
+    State.REJECTED: "rejected",
+    State.NOT_APPLIED: "rejected",
+    State.CONFLICT: "conflict",
+    State.UNKNOWN: "unknown",
+    State.ACCEPTED: "unknown",
+    State.REFUSED: "rejected",
+    State.IN_FLIGHT: "unknown",
+}
+
+
+def remember(
+    engine: Engine,
+    run_id: str,
+    sent: Sent,
+    writes: Sequence[Write],
+    confirmed: Sequence[int],
+    ids: Mapping[int, str | None],
+    hits: Hits,
+    repeats: Callable[[Write, Match | None], int],
+) -> None:
+    """Put the confirmed ones among the writes (numbers) into the crosswalk, and take out those deleted or known by another key before.
+
+    `ids`: what was found out of sink ids, by number. `repeats` gives how often just this was written and read back otherwise, told
+    what is remembered of the record where that was just this.
+    """
+    ledger, sync = engine.ledger, sent.spec.name
+    gone = [writes[number].key for number in confirmed if writes[number].op == "delete"]
+    kept = [number for number in confirmed if writes[number].op != "delete"]
+    by_source = {writes[number].source_id: number for number in kept if writes[number].source_id is not None}
+    before = list(ledger.matches_of_sources(sync, [str(source_id) for source_id in by_source]))
+    ledger.drop_matches(sync, gone)
+    if not kept:
+        return
+    known = {match.source_id: match for match in before}
+    rows = changes.create_rows(sent.desired_of([writes[number] for number in kept]), match=sent.spec.match, types=sent.types)
+    matches = []
+    for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
+        write, fingerprint = writes[number], row["fingerprint"]
+        old = known.get(write.source_id)
+        again = old is not None and old.fingerprint == fingerprint
+        matches.append(
+            Match(
+                key=write.key,
+                key_hash=int(hits.hashes[number]),
+                source_id=write.source_id,
+                sink_id=str(ids.get(number) or write.sink_id),
+                applied=row["after"],
+                fingerprint=fingerprint,
+                repeats=repeats(write, old if again else None),
+            )
+        )
+    ledger.put_matches(sync, run_id, matches)
+    moved = (match for match in before if match.source_id and match.key != writes[by_source[match.source_id]].key)
+    ledger.drop_moved(sync, moved)  # last: a run killed before it leaves more than it should, never less
+
+
+def adopt(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan) -> None:
+    """Pairs that were the same already: this sync knows them from now on."""
+    for part in engine.staging.scan(kept_batch(engine.staging, adopted_dataset(spec), plan.adopted_id)):
+        engine.ledger.put_matches(spec.name, run_id, (Match(**row) for row in part.to_pylist()))
+
+
+def keep_failures(engine: Engine, run_id: str, plan: Plan, sent: Sent) -> None:
+    """What was not delivered stays pending; what an earlier run left pending and this one delivered, or did not find, is over."""
+    ledger, sync = engine.ledger, sent.spec.name
+    held = {failure.key for failure in ledger.failures(sync) if failure.outcome == "quarantined"}
+    for part in engine.staging.scan(kept_batch(engine.staging, refused_dataset(sent.spec), plan.refused_id)):
+        rows = [{name: str(value or "") for name, value in row.items()} for row in part.to_pylist()]
+        ledger.hold_failures(sync, run_id, (row["key"] for row in rows if row["outcome"] == "quarantined"))
+        fresh = (row for row in rows if row["outcome"] != "quarantined" or row["key"] not in held)
+        ledger.put_failures(sync, run_id, (Failure(**row) for row in fresh))  # type: ignore[arg-type]
+    failed = ledger.writes(run_id, list(_FAILED))  # what is quarantined is kept already
+    ledger.put_failures(sync, run_id, (failure(write, _FAILED[write.state], write.reason) for write in failed))
+    ledger.drop_failures_before(sync, run_id, only=None if plan.window is None else _desired_ids(engine, sent))
+
+
+def _desired_ids(engine: Engine, sent: Sent) -> list[str]:
+    """The source records that a window holds: about what lies outside it the run has nothing to say."""
+    scanned = engine.staging.scan(sent.desired, ["__source_id"])
+    return [source_id for part in scanned for source_id in part.column(0).to_pylist() if source_id is not None]
