@@ -13,6 +13,7 @@ import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.instance.ref import InstanceRef
 
+from pipelines.components.launcher import process_of
 from pipelines.components.names import applied_key, plain, plan_key
 from pipelines.components.partitions import LIVE, Backfill, current_key
 from pipelines.components.session import RESOURCE, STARTED_BY, Session
@@ -58,7 +59,8 @@ def run_in_process(
     chosen = run_config(spec, full=full, approve=approve)
     settings: dict[str, Any] = {"ops": dict(chosen.ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     current = current_key(spec) if backfill is None else None
-    tags = {STARTED_BY: plain("command"), **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
+    ours = {STARTED_BY: plain("command"), "dagster/max_retries": "0", **process_of(run_id)}
+    tags = {**ours, **(backfill.tags if backfill else {LIVE: "true"} if current else {})}
     only = [plan_key(spec.name), applied_key(spec.name)] if backfill is not None and backfill.staged else None
     folder = str(dagster_home(runtime.places, runtime.environ))
     settled = InstanceRef.from_dir(folder, overrides=UNCAPTURED | UNPOOLED | _stored_in(folder))

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from connectors.errors import ConfigError, ConnectorError, RetryableError
+from pipelines.components.launcher import process_of
 from pipelines.components.names import sync_of
 from pipelines.components.partitions import backfill_of_run, window_of_run
 from pipelines.runtime import Runtime, open_runtime
@@ -65,6 +66,8 @@ class Session:
 @dg.resource(description="The project: its connections, ledger and staging, opened when a step first uses them.")
 def open_session(context: dg.InitResourceContext) -> Iterator[Session]:
     """The session of a run in this process. Nothing is opened before it is used, and everything is closed at the end."""
+    if context.instance is not None and context.run is not None:
+        context.instance.add_run_tags(context.run.run_id, process_of(context.run.run_id))
     with open_runtime() as runtime:
         session = Session(runtime)
         try:
