@@ -1,15 +1,17 @@
 """The fence around a target: one writer at a time, and none that acts on what it saw before another wrote.
 
 Every right to write moves the target's epoch on; a plan made at an earlier epoch is stale. On one host a
-file lock that dies with its process decides; where hosts share a ledger, a lease in it that must be renewed.
+file lock that dies with its process decides; where hosts share a ledger, a lease in it that must be renewed in time:
+one that ran out is over even where nobody took it, because others have planned since as if nobody wrote.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connectors.errors import RetryableError
+from pipelines.beating import beating
 from pipelines.engine import Engine
 from pipelines.spec import SyncSpec
 
@@ -41,8 +43,8 @@ class Fence:
     def confirm(self) -> None:
         """Make sure, before what others rely on is changed, that nobody took over. Raises RetryableError where somebody did."""
         until = self.engine.clock.now() + self.lease
-        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, until):
-            raise RetryableError(f"another run took over {self.target} while this one stood still; run again")
+        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, until, late=not self.engine.ledger.shared):
+            raise RetryableError(f"another run took over {self.target}, or could have, while this one stood still; run again")
         self.until = until
 
     def holds(self) -> bool:
@@ -86,6 +88,7 @@ def fence(engine: Engine, spec: SyncSpec, epoch: int) -> Iterator[Fence]:
     """
     held = take(engine, spec, epoch)
     try:
-        yield held
+        with beating(held.lease.total_seconds() / 4, held.confirm) if engine.ledger.shared else nullcontext():
+            yield held
     finally:
         engine.ledger.release(held.target, held.epoch, held.holder)

@@ -37,9 +37,13 @@ class Rights(Database):
             taken = connection.execute(asking.CLAIM, {**given, "new_holder": holder, "new_until": until.isoformat()})
         return taken.rowcount == 1
 
-    def renew(self, target: str, epoch: int, holder: str, until: datetime) -> bool:
-        """Keep the right for longer. False where another has taken it meanwhile."""
+    def renew(self, target: str, epoch: int, holder: str, until: datetime, *, late: bool) -> bool:
+        """Keep the right for longer. False where another has taken it meanwhile.
+
+        Unless `late`, False too where it ran out: whoever planned since took the target for free, and would not notice what came after.
+        """
         given = {"this_target": target, "this_epoch": epoch, "this_holder": holder, "new_until": until.isoformat()}
+        given |= {"now": self._now(), "is_late": late}
         with self._begin() as connection:
             return connection.execute(asking.RENEW, given).rowcount == 1
 

@@ -74,7 +74,8 @@ POSITION = sa.select(tables.positions.c.batch_id).where(
 )
 EPOCH = sa.select(_targets.epoch).where(_targets.target == _target)
 _mine = (_targets.target == _target, _targets.epoch == _epoch, _targets.holder == _holder)
-RENEW = sa.update(tables.targets).where(*_mine).values(until=_bound("new_until"))
+_in_time = sa.or_(_targets.until >= _bound("now"), _bound("is_late", type_=sa.Boolean))
+RENEW = sa.update(tables.targets).where(*_mine, _in_time).values(until=_bound("new_until"))
 RELEASE = sa.update(tables.targets).where(*_mine).values(holder=None, until=None)
 CLAIM = (
     sa.update(tables.targets)

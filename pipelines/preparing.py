@@ -69,9 +69,13 @@ def offered(engine: Engine, spec: SyncSpec, run_id: str, kind: Kind, count: int,
     if not ledger.claim(place, split.epoch - 1, split.writer, until, dead=False):
         yield None
         return
+
+    def renew() -> None:
+        ledger.renew(place, split.epoch, split.writer, engine.clock.now() + _LEASE, late=True)
+
     try:
         Shards(ledger).open(split, given)
-        with beating(_LEASE.total_seconds() / 4, lambda: ledger.renew(place, split.epoch, split.writer, engine.clock.now() + _LEASE)):
+        with beating(_LEASE.total_seconds() / 4, renew):
             yield Offered(engine, spec, split)
     finally:
         Shards(ledger).forget(run_id, kind)

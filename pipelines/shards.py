@@ -45,7 +45,7 @@ class ShardFence(Fence):
     def confirm(self) -> None:
         """Renew both. Raises RetryableError where another run, or another worker, took over."""
         now = self.engine.clock.now()
-        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, now + self.target_lease):
+        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, now + self.target_lease, late=True):
             raise RetryableError(f"another run took over {self.target} while this one stood still; run again")
         if self.claim is not None and not Shards(self.engine.ledger).renew(self.claim, now + self.lease):
             raise lost(self.claim)

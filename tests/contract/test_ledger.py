@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,17 @@ def test_processes_that_open_a_new_ledger_at_the_same_moment_all_get_it(url: str
     with ThreadPoolExecutor(6) as opening:
         for opened in list(opening.map(lambda _: open_ledger(url, CLOCK), range(6))):
             opened.close()
+
+
+def test_a_right_that_ran_out_is_over_although_nobody_took_it_unless_it_may_be_late(ledger: Ledger) -> None:
+    assert ledger.claim("t", 0, "one", CLOCK.now() + timedelta(seconds=60), dead=False)
+    CLOCK.advance(59)
+    assert ledger.renew("t", 1, "one", CLOCK.now() + timedelta(seconds=60), late=False)
+    CLOCK.advance(61)
+    assert not ledger.renew("t", 1, "one", CLOCK.now() + timedelta(seconds=60), late=False)
+    assert ledger.held_until("t") is None
+    assert ledger.renew("t", 1, "one", CLOCK.now() + timedelta(seconds=60), late=True)
+    assert not ledger.claim("t", 1, "two", CLOCK.now() + timedelta(seconds=60), dead=False)
 
 
 def test_a_ledger_out_of_reach_is_a_configuration_error_without_the_password() -> None:
