@@ -69,6 +69,8 @@ class Checker:
         self.violation: str | None = None
         self.run_of: dict[int, RunView] = {}  # by the number of the request
         self._ever: set[Key | None] = set()  # keys that the source ever showed
+        self._writing: RunView | None = None
+        self._overtaken: set[int] = set()  # the numbers of runs after which another one wrote
         sink.listeners.append(self._happened)
 
     def knowledge(self) -> tuple[Any, ...]:
@@ -92,6 +94,11 @@ class Checker:
     def sending(self, run: RunView, changes: list[Sent], fault: Fault) -> None:
         """A write is leaving the process."""
         run.writes += 1
+        if run.number in self._overtaken:
+            raise self.violated(f"I4 run {run.number} wrote again after another one had written: both had the target")
+        if self._writing is not None and self._writing.number != run.number:
+            self._overtaken.add(self._writing.number)
+        self._writing = run
         if run.first_write_s is None:
             run.first_write_s = self.sink._time.elapsed_s
         intents = self._intents()
@@ -183,12 +190,20 @@ class Checker:
             raise self.violated(f"I1 {key!r} was made although the sink had shown {known[0]} with this key")
         if self.scenario.spec.mode == "update":
             raise self.violated(f"a create of {key!r} in mode update")
-        sources = [source_id for source_id, held in run.source_rows.items() if key_of(held) == key]
+        sources = self._sources_of(run, key)
         if len(sources) == 1:
             self._made_of(sources[0], event.id, run)
         self.ours.add(event.id)
         for name in FIELDS:
             self.writers[event.id, name] = ("us", event.at_s)
+
+    def _sources_of(self, run: RunView, key: Key) -> list[Any]:
+        """The source records that this run was shown with this key. Of two that share it all the time neither may be written."""
+        sources = [source_id for source_id, held in run.source_rows.items() if key_of(held) == key]
+        since = self.source.since((run.read_at_s or 0.0) - 1e-6) if len(sources) > 1 else []
+        if since and all(sum(key_of(rows.get(one, {})) == key for one in sources) > 1 for rows in since):
+            raise self.violated(f"I1 {key!r} was written although the source records {sources} share it")
+        return sources
 
     def _made_of(self, source_id: Any, sink_id: Any, run: RunView) -> None:
         """A source record whose key moved is still one record, unless another one has its old key now."""
@@ -211,6 +226,7 @@ class Checker:
             raise self.violated(f"I6 {event.id} ({key!r}) was updated and is not ours")
         if run.source_reads and not run.source_rows:
             raise self.violated(f"I15 {event.id} was updated from an empty source")
+        self._sources_of(run, after.get("email"))
         for name in FIELDS:
             if before.get(name) == after.get(name):
                 continue
@@ -257,6 +273,8 @@ class Checker:
 
     def ended(self, run: RunView, summary: Any) -> None:
         """A run gave its summary."""
+        if run.number in self._overtaken and self._writing is not None:
+            raise self.violated(f"I4 run {run.number} ended well although run {self._writing.number} wrote while it had the target")
         parts = ("created", "updated", "deleted", "unchanged", "skipped", "invalid", "rejected", "conflicts", "unknown", "quarantined")
         total = sum(getattr(summary, name) for name in parts)
         if (

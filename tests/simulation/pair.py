@@ -1,12 +1,15 @@
 """Two processes at once: threads of which exactly one runs, the seed deciding at every port call who goes on."""
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SWITCH_SHARE = 0.15  # of the port calls after which the other one goes on
+STILL_SHARE, STILL_S = 0.03, 100.0  # of those of two hosts: one stands still for longer than its lease
+ON_THE_WIRE = ("request", "sending", "answered", "answer in memory")  # a request that has left cannot be called back by any lease
 
 
 class Baton:
@@ -49,13 +52,22 @@ def together(world: "World") -> None:
     from tests.simulation.world import Process
 
     baton = Baton(world.rng)
+
+    def turn(name: int, point: str) -> None:
+        if not world.scenario.apart:
+            baton.turn(name)
+        elif point not in ON_THE_WIRE:
+            if world.rng.random() < STILL_SHARE:
+                world.time.advance(STILL_S)
+            baton.turn(name)
+
     names = [0, 1]
     baton.join(names)
     failures: list[BaseException] = []
     crash = (world.scenario.crash_step, None)
     processes = [Process(world, f"w{name}", crash[name], name) for name in names]
     for name, process in zip(names, processes, strict=True):
-        process.turn = lambda name=name: baton.turn(name)  # type: ignore[misc]
+        process.turn = partial(turn, name)
 
     def work(name: int) -> None:
         baton.begin(name)

@@ -103,6 +103,9 @@ class Platform:
         self._set_state(state)
         self._moments = [(float("-inf"), self.rows)]
 
+    def selective(self, is_so: bool) -> None:
+        """Whether a selection of records means anything to it."""
+
     # what others do
 
     def add(self, values: Row) -> None:
@@ -198,6 +201,9 @@ class Robostack(Platform):
         self.store = RobostackStore(people=0, orgs=0, invoices=0, **switches)
         self.app = robostack_app(self.store)
         self.store.add_resource("people").fields.update(dict.fromkeys(("id", *FIELDS)))
+
+    def selective(self, is_so: bool) -> None:
+        self.store.set_switch("match", "exact" if is_so else "ignored")
 
     @property
     def _resource(self) -> Any:

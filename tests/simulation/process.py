@@ -15,10 +15,13 @@ class SimulatedCrash(BaseException):
 
 
 class DyingLedger:
-    """A ledger whose every method may be the last thing the process did: before it, inside its transaction, or after it."""
+    """A ledger whose every method may be the last thing the process did: before it, inside its transaction, or after it.
 
-    def __init__(self, ledger: Any, step: Step) -> None:
-        self._ledger, self._step = ledger, step
+    `shared`: whether it says that processes on other hosts use it too.
+    """
+
+    def __init__(self, ledger: Any, step: Step, *, shared: bool) -> None:
+        self._ledger, self._step, self.shared = ledger, step, shared
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._ledger, name)

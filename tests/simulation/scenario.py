@@ -19,6 +19,8 @@ class Scenario:
 
     `hides`: while there is trouble the source keeps one record to itself, and counts it in the total it tells.
     `forgets`: the sink's first read after creates that were not answered does not show them, once.
+    `apart`: two workers are on two hosts that share the ledger: no lock of the operating system is between them, only the lease.
+    `unselective`: while there is trouble the sink shows and hits every record, whatever a selection says.
     `left`: a request under way at the crash still takes effect. `restless`: the share of requests before which others change something.
     """
 
@@ -44,6 +46,8 @@ class Scenario:
     whole: bool = False
     hides: bool = False
     forgets: bool = False
+    apart: bool = False
+    unselective: bool = False
     without: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -125,4 +129,6 @@ def scenario(seed: int, *, whole: bool | None = None) -> Scenario:
         whole=seed % 500 == 499 if whole is None else whole,
         hides=rng.random() < 0.1 and outward and stacker["total"] == "present",
         forgets=rng.random() < 0.08,
+        apart=rng.random() < 0.5 and workers == 2,
+        unselective=rng.random() < 0.06 and outward,
     )

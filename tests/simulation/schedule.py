@@ -95,6 +95,7 @@ def _play(world: World) -> None:
     else:
         _found(world)
     world.calm, world.lag_s = False, plan.lag_s
+    world.sink.selective(not plan.unselective)
     if plan.workers == 2:
         together(world)
     else:
@@ -102,6 +103,7 @@ def _play(world: World) -> None:
             _trouble(world, f"p{number}")
             world.time.advance(world.rng.choice((0.0, 1.0, REST_S)))
     world.calm = True
+    world.sink.selective(True)
     _clean(world)
     world.written = sum(event.who == "us" for event in world.sink.history)
 

@@ -102,7 +102,7 @@ class Process:
         self.world, self.name, self.dead = world, name, False
         self.view: RunView = world.checker.begin(0, None)
         self._left = crash_step
-        self.turn: Callable[[], None] | None = None
+        self.turn: Callable[[str], None] | None = None
         clock = ProcessClock(world.time, self.step)
         self._ledger = world.ledgers.lend(number, clock, lambda point: self.step(point, turn=False), quick=not world.scenario.whole)
         rng = SimulatedRng(random.Random(f"rng {world.scenario.base if world.calm else world.scenario.seed} {name}"))
@@ -110,20 +110,22 @@ class Process:
             side: CONNECTORS[platform.kind].open(world.settings(side), Ports(clock, rng, Wire(world, self, side, platform)))
             for side, platform in (("left", world.source), ("right", world.sink))
         }
+        apart = world.scenario.apart and not world.calm
+        locks = Locks() if apart else world.locks
         self.engine = Engine(
             clock=clock,
             rng=rng,
-            ledger=DyingLedger(self._ledger, self.step),  # type: ignore[arg-type]
+            ledger=DyingLedger(self._ledger, self.step, shared=apart),  # type: ignore[arg-type]
             staging=DyingStaging(world.staging, self.step),  # type: ignore[arg-type]
             open=self._sources.__getitem__,
             settings=world.settings,
-            lock=lambda name: world.locks.hold(name, self),
+            lock=lambda name: locks.hold(name, self),
         )
 
     def step(self, point: str, *, turn: bool = True) -> None:
         """A port is called. Raises SimulatedCrash where the process ends, and for ever after."""
         if turn and self.turn is not None:
-            self.turn()
+            self.turn(point)
         if self.dead or self.world.checker.violation is not None:
             raise SimulatedCrash(point)
         if self._left is not None and not self.world.calm:
