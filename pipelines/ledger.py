@@ -36,6 +36,7 @@ def open_ledger(url: str, clock: Clock) -> Ledger:
         return Ledger(sqlite_engine(parsed) if sqlite_file else sa.create_engine(parsed, pool_pre_ping=True), clock)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         place = url.split("@")[-1]
-        raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check CROSSDOCK_LEDGER") from error
+        named = "CROSSDOCK_LEDGER, or CROSSDOCK_DATABASE"
+        raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check {named}") from error
     except ImportError as error:
         raise ConfigError(f"the driver of {url.split('://')[0]}:// is not installed ({error}); install crossdock[postgres]") from error

@@ -181,7 +181,8 @@ def _reconciled(summary: "Summary") -> dg.AssetCheckResult:
 def _delivered(summary: "Summary", plan: "Plan") -> dg.AssetCheckResult:
     known = max(summary.read, plan.counts.owned + summary.undelivered)  # an incremental run looks at few records, failed ones among them
     share = summary.undelivered / known if known else 0.0
-    said = f"{summary.undelivered:,} of {known:,} records were not delivered ({share:.1%}) and stay pending."
+    said = f"{summary.undelivered:,} of {known:,} records were not delivered ({share:.1%}) and stay pending; "
+    said += f"crossdock failures {summary.sync} tells why."
     return dg.AssetCheckResult(
         check_name="delivered",
         passed=share <= WARN_SHARE,
