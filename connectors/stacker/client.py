@@ -17,7 +17,7 @@ from connectors.stacker.operations import OPERATION
 from connectors.stacker.settings import StackerSettings
 
 _CREATED = frozenset({200, 201})  # the documents say 201; a record with a sid is one all the same
-_DELETED = frozenset({200, 204})
+_DONE = frozenset({200, 201, 202, 204})  # any success says that it was done, or will be
 _REFUSALS = frozenset({400, 404, 405, 409, 413, 422, 501})
 
 
@@ -69,23 +69,26 @@ class StackerClient:
                 "POST search with Accept: text/csv was answered with bytes that are not UTF-8; use search_records"
             ) from None
 
-    def create_record(self, object_sid: str, fields: Mapping[str, JsonValue], include_fields: Sequence[str] | None = None) -> Record:
-        """The new record, with its sid."""
+    def create_record(self, object_sid: str, fields: Mapping[str, JsonValue], include_fields: Sequence[str] | None = None) -> Record | None:
+        """The new record, with its sid. None where it was answered without a body."""
         body = dict(fields) if include_fields is None else {**fields, "include_fields": list(include_fields)}
-        return _record(self._send("create_record", f"{_object(object_sid)}/records/", json=body, success=_CREATED))
+        return _written(self._send("create_record", f"{_object(object_sid)}/records/", json=body, success=_DONE))
 
     def get_record(self, object_sid: str, record_sid: str, include_fields: Sequence[str] | None = None) -> Record:
         """One record. Raises RefusedError with status 404 where there is none."""
         params = () if include_fields is None else (("include_fields", jsontext.dumps(list(include_fields)).decode()),)
         return _record(self._send("get_record", _one(object_sid, record_sid), params=params))
 
-    def update_record(self, object_sid: str, record_sid: str, fields: Mapping[str, JsonValue]) -> Record:
-        """The whole record after only these fields were changed. Raises RefusedError with status 404 where there is none."""
-        return _record(self._send("update_record", _one(object_sid, record_sid), json=dict(fields)))
+    def update_record(self, object_sid: str, record_sid: str, fields: Mapping[str, JsonValue]) -> Record | None:
+        """The whole record after only these fields were changed, None where it was answered without a body.
+
+        Raises RefusedError with status 404 where there is no such record.
+        """
+        return _written(self._send("update_record", _one(object_sid, record_sid), json=dict(fields), success=_DONE))
 
     def delete_record(self, object_sid: str, record_sid: str) -> None:
         """Remove a record. Raises RefusedError with status 404 where there is none."""
-        self._send("delete_record", _one(object_sid, record_sid), success=_DELETED)
+        self._send("delete_record", _one(object_sid, record_sid), success=_DONE)
 
     def bulk_upsert_records(self, object_sid: str, records: Sequence[Mapping[str, JsonValue]]) -> JsonValue:
         """`{"created": […], "updated": […]}`: sids, in an order that is not documented. At most 1000 records."""
@@ -142,6 +145,10 @@ def _record(answer: Answer) -> Record:
     if not isinstance(record, dict) or "sid" not in record:
         raise ContractError(f"status {answer.status} came without a record that has a sid; look at what the platform answered")
     return record
+
+
+def _written(answer: Answer) -> Record | None:
+    return _record(answer) if answer.body.strip() else None
 
 
 def _object(object_sid: str) -> str:

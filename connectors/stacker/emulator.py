@@ -122,7 +122,8 @@ async def _search(store: Store, request: Request) -> Response:
 async def _create(store: Store, request: Request) -> Response:
     target, values = _target(store, request), _object_body(await request.body())
     include = _field_names(values.pop("include_fields", None))
-    return _json(store.shown(target, store.create(target, values), include), 201)
+    sid = store.create(target, values)
+    return _written(store, store.shown(target, sid, include), 201)
 
 
 async def _get(store: Store, request: Request) -> Response:
@@ -140,7 +141,11 @@ async def _get(store: Store, request: Request) -> Response:
 async def _update(store: Store, request: Request) -> Response:
     target, sid = _record(store, request)
     store.update(target, sid, _object_body(await request.body()))
-    return _json(store.shown(target, sid, None))
+    return _written(store, store.shown(target, sid, None), 200)
+
+
+def _written(store: Store, shown: bytes, status: int) -> Response:
+    return Response(status_code=204) if store.switches["write_answers"] == "nothing" else _json(shown, status)
 
 
 async def _delete(store: Store, request: Request) -> Response:

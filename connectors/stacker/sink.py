@@ -13,6 +13,7 @@ from connectors.stacker.source import StackerSource
 
 _ID = "sid"
 _RESERVED = (_ID, "include_fields")  # the platform's own id, and the one key of a create that is no field
+_NO_BODY = "it was answered as done, without the record"
 _PROBES = 5
 
 Write: TypeAlias = Callable[[str, Change], Receipt]
@@ -79,10 +80,14 @@ class StackerSink(StackerSource):
 
     def _create(self, name: str, change: Change) -> Receipt:
         record = self.client.create_record(name, change.fields)
+        if record is None:
+            return Receipt(change.seq, Result.ACCEPTED, reason=_NO_BODY)
         return Receipt(change.seq, Result.APPLIED, record[_ID], answer=record)
 
     def _update(self, name: str, change: Change) -> Receipt:
         record = self.client.update_record(name, str(change.sink_id), change.fields)
+        if record is None:
+            return Receipt(change.seq, Result.ACCEPTED, change.sink_id, _NO_BODY)
         if record[_ID] != change.sink_id:
             return Receipt(change.seq, Result.UNKNOWN, change.sink_id, "the update was answered with another record")
         kept = [field for field, value in change.fields.items() if value is None and record.get(field) is not None]

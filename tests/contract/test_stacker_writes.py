@@ -57,6 +57,14 @@ def test_a_single_create_is_applied_with_its_id_and_answer() -> None:
     assert receipt.answer["note"] == "spaced"
 
 
+def test_a_write_answered_as_done_without_the_record_is_accepted_and_left_to_the_read_back() -> None:
+    store, held = emptied(write_answers="nothing")
+    with connected(store) as sink:
+        receipts = [*write(sink, creates("a")), *write(sink, [on_first(held, "update", note="new")])]
+    assert {receipt.result for receipt in receipts} == {Result.ACCEPTED}
+    assert sorted(str(record["note"]) for record in held.records.values()) == ["a", "new"]
+
+
 def test_fifteen_hundred_creates_are_two_calls() -> None:
     store, held = emptied()
     with connected(store) as sink:
