@@ -8,7 +8,7 @@ from dagster import DagsterRun
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-__all__ = ["PROCESS", "Launcher", "process_of"]
+__all__ = ["PROCESS", "Launcher", "health_of", "process_of"]
 
 PROCESS = "crossdock/process"
 """The tag that says which process carries out a run, written by that process itself."""
@@ -26,15 +26,18 @@ class Launcher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Whether the run's process lives. What another host carries out, or has not said who it is yet, counts as alive."""
-        run_id, _, process = run.tags.get(PROCESS, "").partition("@")
-        host, _, number_and_start = process.rpartition(" ")
-        number, _, start = number_and_start.partition(":")
-        if run_id != run.run_id[:8] or host != _here() or _start_of(int(number)) == start:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"process {number} that carried it out is gone; the next run looks up what it left"
-        )
+        """Whether the run's process lives."""
+        return health_of(run)
+
+
+def health_of(run: DagsterRun) -> CheckRunHealthResult:
+    """Whether the run's process lives. What another host carries out, or has not said who it is yet, counts as alive."""
+    run_id, _, process = run.tags.get(PROCESS, "").partition("@")
+    host, _, number_and_start = process.rpartition(" ")
+    number, _, start = number_and_start.partition(":")
+    if run_id != run.run_id[:8] or host != _here() or _start_of(int(number)) == start:
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+    return CheckRunHealthResult(WorkerStatus.FAILED, f"process {number} that carried it out is gone; the next run looks up what it left")
 
 
 def process_of(run_id: str) -> dict[str, str]:

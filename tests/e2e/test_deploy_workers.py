@@ -12,7 +12,10 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import RunLauncher, WorkerStatus
+from dagster._serdes import ConfigurableClassData
 
+from pipelines.components.launcher import PROCESS, process_of
 from tests.definitions.projects import ROOT, running_project
 from tests.postgres import PostgresServer, postgres_server  # noqa: F401
 
@@ -67,6 +70,19 @@ def test_the_engine_itself_finds_nothing_wrong_with_the_file_where_it_is_install
     command = ["docker", "compose", "-f", str(FOLDER / "compose.yaml"), "config", "--quiet"]
     told = subprocess.run(command, env={**os.environ, "POSTGRES_PASSWORD": "p"}, capture_output=True, text=True, timeout=60)
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_a_command_of_a_person_is_looked_after_though_it_is_no_task_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = yaml.safe_load((FOLDER / "dagster.yaml").read_text())["run_launcher"]
+    for name in ("CELERY_BROKER", "CELERY_BACKEND"):
+        monkeypatch.setenv(name, "memory://")
+    data = ConfigurableClassData(written["module"], written["class"], yaml.safe_dump(written["config"]))
+    launcher = data.rehydrate(as_type=RunLauncher)
+    mine = process_of("12345678-0000")[PROCESS]
+    for mark, status in ((mine, WorkerStatus.RUNNING), (mine + "0", WorkerStatus.FAILED)):
+        run = dg.DagsterRun("c2p", run_id="12345678-0000", tags={PROCESS: mark})
+        assert launcher.check_run_worker_health(run).status is status
+        assert launcher.get_run_worker_debug_info(run) is None
 
 
 @pytest.mark.slow
