@@ -1,16 +1,17 @@
 """Settle: find out by looking what became of writes whose answer was lost, or did not say which record is which."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors import jsontext
 from connectors.arrow import records_to_batch
 from connectors.base import Delivery, Stream
 from pipelines.engine import Engine, Progress, silent
@@ -115,14 +116,14 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
 
     The caller holds the target's lock: nobody else is in the middle of these writes.
     Creates and deletes are looked up by their match key once none of them can still take effect. Updates
-    need no look of their own: the coming plan starts from what the sink shows.
+    need no look of their own, unless `drift` says that other people's edits stay: the coming plan starts from what the sink shows.
     """
     left = engine.ledger.open_writes(spec.name)
     if not left:
         return 0
     stream = engine.sink(spec.target_connection).stream(spec.target_stream)
     wait_until_quiet(engine, spec, max(write.intent_at for write in left))
-    looked_up = [write for write in left if write.op != "update"]
+    looked_up = [write for write in left if write.op != "update" or spec.drift != "overwrite"]
     if looked_up:
         types = pa.schema([(name, pa.string()) for name in spec.match])
         keys = sorted({write.key for write in looked_up})
@@ -130,11 +131,11 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
         first = observation(engine.staging, spec, stream, batch, types)
         missing = partial(not_found, keys=keys, match=spec.match, types=types)
         observed, proven = see_what_is_missing(engine, spec, stream, keys, first, missing, types, progress=progress)
-        for op, settle in (("create", settle_creates), ("delete", _settle_deletes)):
+        for op, settle in (("create", settle_creates), ("delete", _settle_deletes), ("update", _settle_updates)):
             for chunk in chunked((write for write in looked_up if write.op == op), CHUNK):
                 hits = find(observed, [write.key for write in chunk], spec.match, types)
                 _record(engine, spec, chunk, settle(engine, spec, stream, observed, chunk, hits, proven=proven))
-    updates = [write for write in left if write.op == "update"]
+    updates = [write for write in left if write.op == "update" and spec.drift == "overwrite"]
     _record(engine, spec, updates, [(write.seq, State.SUPERSEDED, None, _SUPERSEDED) for write in updates])
     return len(left)
 
@@ -146,6 +147,22 @@ def _settle_deletes(
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
     gone = [proven and count == 0 for count in hits.counts.tolist()]
     return [(write.seq, *(happened if is_gone else undecided)) for write, is_gone in zip(writes, gone, strict=True)]
+
+
+def _settle_updates(
+    engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
+) -> list[Settled]:
+    """An update whose record shows all that was sent has happened, and is no other's edit; any other is for the coming plan to decide."""
+    happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
+    found = iter(observed.rows.take(engine.staging, hits.positions[hits.counts == 1]).to_pylist())
+    rows = [next(found) if count == 1 else {} for count in hits.counts.tolist()]
+    return [(write.seq, *(happened if _shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
+
+
+def _shows(row: Mapping[str, Any], write: Write) -> bool:
+    """Whether a record of the sink has every value of this update. What is not shown in the same form counts as not there."""
+    sent: Any = jsontext.loads(write.after or "{}")
+    return all(name in row and row[name] == value for name, value in sent.items())
 
 
 def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[Settled]) -> None:

@@ -285,8 +285,12 @@ def test_a_sink_that_seems_empty_once_loses_no_update(both: World) -> None:
     assert (summary.updated, summary.skipped, both.person("c1@example.com")["name"]) == (1, 0, "Zoë 1")
 
 
+@pytest.mark.parametrize("killed_in", ["put_matches", "settle"])
 @pytest.mark.parametrize("moved", [True, False])
-def test_what_a_killed_run_changed_is_told_from_what_others_changed(both: World, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
+def test_what_a_killed_run_changed_is_told_from_what_others_changed(
+    both: World, monkeypatch: pytest.MonkeyPatch, moved: bool, killed_in: str
+) -> None:
+    both.configure("there", concurrency=1, T_server_max_s=0.01)
     both.put_contacts(contact(1), contact(2))
     spec = both.spec(drift="keep")
     both.run(spec)
@@ -297,7 +301,7 @@ def test_what_a_killed_run_changed_is_told_from_what_others_changed(both: World,
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, "put_matches", die)
+        patched.setattr(both.ledger, killed_in, die)
         with pytest.raises(Killed):
             both.run(spec)
     both.robostack.put(both.robostack.resources["people"], [{**both.person(email), "score": 7}])
