@@ -177,10 +177,12 @@ def test_a_backfill_from_the_pages_is_a_run_of_its_syncs_and_of_no_other(chained
     assert busy(instance, "first") is None
 
 
-def test_runs_that_write_to_one_stream_are_kept_apart_in_every_shipped_queue(chained: Project) -> None:
+def test_runs_that_write_to_one_stream_are_kept_apart_and_no_trigger_waits_for_another_in_all_shipped_settings(chained: Project) -> None:
     defs = chained.defs()
     first, second, third = (defs.resolve_job_def(name).tags["crossdock/target"] for name in ("first", "second", "third"))
     assert first == third != second
     for file in ("dagster.yaml", "deploy/workers/dagster.yaml"):
-        limits = yaml.safe_load((ROOT / file).read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+        settings = yaml.safe_load((ROOT / file).read_text())
+        assert settings["schedules"]["use_threads"] is settings["sensors"]["use_threads"] is True, file
+        limits = settings["concurrency"]["runs"]["tag_concurrency_limits"]
         assert {"key": "crossdock/target", "value": {"applyLimitPerUniqueValue": True}, "limit": 1} in limits, file
