@@ -32,7 +32,7 @@ from pipelines.settle import CHUNK, chunked, failure, find, may_send_again, not_
 from pipelines.spec import SyncSpec
 from pipelines.staging import ROW_GROUP
 
-LAGS_S = (0.3, 0.6, 1.2, 2.4)  # waited for what the platform says it made and does not show yet
+LAGS_S = (0.3, 0.6, 1.2, 2.4)  # waited for what the platform says it did and does not show yet
 LAG_SAMPLE = 20  # of such records are looked at meanwhile
 LISTED_KEYS = 5_000  # more written records than these are read back with everything else
 
@@ -216,11 +216,17 @@ class Delivery:
         return observation(self.engine.staging, self.spec, self.stream, batch, self.types)
 
     def _unseen(self, observed: Observation, only: set[int] | None) -> list[Write]:
-        """The first of the records that the platform says it made and that show neither under their key nor under their id."""
+        """The first of the writes that the platform says it did and that do not show yet.
+
+        Of creates those that show neither under their key nor under their id, of updates answered without the record those that
+        show it just as it was.
+        """
         unseen: list[Write] = []
-        for chunk in chunked((write for write in self._todo(only, [State.CONFIRMED]) if write.op == "create"), CHUNK):
-            missing = [chunk[number] for number in sorted(not_found(observed, [write.key for write in chunk], self.spec.match, self.types))]
-            unseen += self._not_by_id(observed, missing[:LAG_SAMPLE])
+        said = (write for write in self._todo(only, [State.CONFIRMED, State.ACCEPTED]) if _said_done(write))
+        for chunk in chunked(said, CHUNK):
+            late = self.sent.late(chunk, observed)
+            creates = [write for write in late if write.op == "create"]
+            unseen += self._not_by_id(observed, creates[:LAG_SAMPLE]) + [write for write in late if write.op == "update"][:LAG_SAMPLE]
             if unseen:
                 break
         return unseen
@@ -233,10 +239,10 @@ class Delivery:
         return [write for write in writes if write.sink_id is None or plain_id(write.sink_id) not in shown]
 
     def _wait_for(self, writes: Sequence[Write]) -> None:
-        """Give a platform that shows what is new a moment later that moment."""
+        """Give a platform that shows what was written a moment later that moment."""
         for pause_s in LAGS_S:
             self.engine.clock.sleep(pause_s)
-            if not not_found(self._see([write.key for write in writes]), [write.key for write in writes], self.spec.match, self.types):
+            if not self.sent.late(writes, self._see([write.key for write in writes])):
                 return
 
     def _missing(self, observed: Observation, only: set[int] | None) -> set[int]:
@@ -304,6 +310,11 @@ class Delivery:
         if write.seq in self.unshown:
             return NEVER_SHOWN
         return 0 if write.seq not in self.differing else max(same.repeats if same else 0, 0) + 1
+
+
+def _said_done(write: Write) -> bool:
+    """Whether the platform said that it did it, and only a look can show that it is there."""
+    return write.op == "create" or (write.op == "update" and write.state is State.ACCEPTED)
 
 
 def _in_doubt(write: Write) -> bool:

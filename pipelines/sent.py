@@ -15,7 +15,7 @@ from pipelines.ledger import Match, State, Write
 from pipelines.observe import Observation, ids_at
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset
-from pipelines.settle import Hits
+from pipelines.settle import Hits, find
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset, kept_batch
 
@@ -76,6 +76,16 @@ class Sent:
             for number, row in zip(taken, shown, strict=True)
             if _written_before(writes[number], known.get(writes[number].key)) or _changed(writes[number], row)
         ]
+
+    def late(self, writes: Sequence[Write], observed: Observation) -> list[Write]:
+        """Those of the creates whose key is not shown, and of the updates answered without the record that show it as it was before."""
+        hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
+        late = {number for number, write in enumerate(writes) if write.op == "create" and not hits.counts[number]}
+        numbers = [n for n, write in enumerate(writes) if write.op == "update" and hits.counts[n] == 1 and write.state is State.ACCEPTED]
+        updates, their_hits = [writes[number] for number in numbers], hits.only(numbers)
+        wrong = self.differing(updates, observed, their_hits)
+        late.update(numbers[place] for place in wrong.keys() - set(self.rewritten(updates, observed, their_hits, wrong)))
+        return [writes[number] for number in sorted(late)]
 
     def still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
         """Deletes whose record the sink still shows: number in `writes` → the match fields."""

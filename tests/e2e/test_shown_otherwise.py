@@ -116,6 +116,35 @@ def test_what_a_sink_shows_late_is_waited_for_a_little_and_never_made_again(w: W
         assert w.run(spec).created == 1
 
 
+@pytest.mark.parametrize("lag_s", [2, 600])
+def test_what_was_answered_without_its_record_and_shows_late_is_waited_for_a_little_too(w: World, lag_s: int) -> None:
+    w.put_people({**contact(0), "name": "before"})
+    store, written_at = w.robostack, list[datetime]()
+    visible, shown = store.visible, store.shown
+    before = shown(store.resources["people"], 1)
+    store.set_switch("create_answers", "nothing")
+    store.set_switch("update_answers", "nothing")
+
+    def late() -> bool:
+        if len(store.resources["people"].records) > 1 and not written_at:
+            written_at.append(w.clock.now())
+        return bool(written_at) and w.clock.now() < written_at[0] + timedelta(seconds=lag_s)
+
+    def listed(keys: list[Any]) -> list[Any]:
+        return [key for key in visible(keys) if key == 1 or not late()]
+
+    def told(resource: Any, key: Any) -> bytes:
+        return before if late() else shown(resource, key)
+
+    store.visible = listed  # type: ignore[method-assign]
+    store.shown = told  # type: ignore[method-assign]
+    first = w.run(w.spec())
+    if lag_s < 3:
+        assert (first.status, first.created, first.updated, first.warnings, first.requests["sink"]["write"]) == ("ok", 39, 1, (), 2)
+    else:
+        assert (first.status, first.created, first.updated, first.quarantined) == ("partial", 0, 0, 39)
+
+
 @pytest.mark.parametrize("answers", ["records", "nothing"])
 def test_a_sink_that_rewrites_values_is_left_alone_in_the_end_whatever_it_answers(w: World, answers: str) -> None:
     w.robostack.set_switch("trims", "yes")
