@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from connectors.base import Record
+from connectors.errors import ConfigError
+from connectors.robostack.answers import Found
+from connectors.robostack.source import RobostackSource
 from connectors.stacker import emulator
 from connectors.stacker.emulator_search import search as answered
 from pipelines.run import SyncRun
@@ -309,3 +312,19 @@ def test_what_a_killed_run_changed_is_told_from_what_others_changed(
     summary = both.run(spec)
     assert (summary.updated, summary.created) == (1, 0)
     assert (both.person(email)["name"], both.person(email)["score"]) == ("ours again", 7)
+
+
+def test_one_empty_answer_does_not_prove_that_a_sink_keeps_to_a_selection(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(contact(1))
+    both.put_people({"email": "c1@example.com", "name": "old"}, {"email": "other@example.com", "name": "theirs"})
+    both.robostack.set_switch("match", "ignored")
+    real, lies = RobostackSource._look_up, iter([Found([], 0, "")])
+
+    def look_up(self: RobostackSource, stream: Any, key: Any) -> Found:
+        found = next(lies, None) if "id" in key else None
+        return real(self, stream, key) if found is None else found
+
+    monkeypatch.setattr(RobostackSource, "_look_up", look_up)
+    with pytest.raises(ConfigError, match="updates and deletes are not safe there"):
+        both.run(both.spec())
+    assert [person["name"] for person in both.people()] == ["old", "theirs"]
