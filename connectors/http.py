@@ -30,6 +30,7 @@ from connectors.settings import ConnectionSettings, Ports, Secret
 __all__ = ["ABSENT", "Answer", "Login", "Request", "Sender"]
 
 _TRIES = 5  # of one request in trouble that may pass
+_TRIES_GARBLED = 3  # of a read answered by a page or half a text; a wrong base_url is told soon
 _TRIES_WHEN_ASKED = 50  # of one request that the platform keeps asking to wait; time ends it first
 _BACKOFF_S, _BACKOFF_CAP_S = 0.5, 8.0  # full jitter: a random share of 0.5 s, 1 s, 2 s … between tries
 _ASKED_S, _ASKED_CAP_S = 1.0, 60.0  # left alone where it asks for that without saying how long: 1 s, 2 s, 4 s …
@@ -84,7 +85,10 @@ class Sender:
         for tries in range(1, _TRIES_WHEN_ASKED + 1):
             number, outcome = self._guarded(request, prepared, perhaps_applied)
             if isinstance(outcome, Answer):
-                return outcome
+                if not outcome.garbled or tries >= _TRIES_GARBLED or not self._governor.may_repeat():
+                    return outcome
+                self._ports.clock.sleep(self._jitter_s(tries))
+                continue
             ending = outcome
             perhaps_applied |= request.write and ending.perhaps_applied
             if self._renewable and not renewed and ending.expired:
@@ -127,10 +131,13 @@ class Sender:
         self._wire.close()
 
     def _pause_s(self, ending: Ending, tries: int, asked: int) -> float:
-        jitter_s = min(_BACKOFF_CAP_S, _BACKOFF_S * 2.0 ** min(tries - 1, 10)) * self._ports.rng.random()
+        jitter_s = self._jitter_s(tries)
         if ending.asked_to_wait and ending.retry_after_s is None:
             return jitter_s + min(_ASKED_CAP_S, _ASKED_S * 2.0 ** min(asked, 10))
         return jitter_s + (ending.retry_after_s or 0.0)
+
+    def _jitter_s(self, tries: int) -> float:
+        return min(_BACKOFF_CAP_S, _BACKOFF_S * 2.0 ** min(tries - 1, 10)) * self._ports.rng.random()
 
     def _prepared(self, request: Request) -> httpx.Request:
         """The request as bytes but for the credentials, before any token of the quota is taken for it."""

@@ -62,6 +62,14 @@ class Answer:
     repeated: bool = False
     redact: Callable[[str], str] = field(default=str, repr=False, compare=False)
 
+    @property
+    def garbled(self) -> bool:
+        """Whether a read was answered by what is visibly not the JSON it asked for: markup, or a text that is cut off."""
+        if self.request is None or self.request.write or self.request.accept != "application/json":
+            return False
+        first, last = self.body[:64].lstrip()[:1], self.body[-64:].rstrip()[-1:]
+        return first == b"<" or last != {b"{": b"}", b"[": b"]", b'"': b'"'}.get(first, last)
+
     def json(self) -> JsonValue:
         """The body as JSON, numbers exact (Decimal for fractions).
 
