@@ -28,7 +28,7 @@ from pipelines.observe import Observation, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.remembering import adopt, keep_failures, remember
 from pipelines.sent import Sent
-from pipelines.settle import CHUNK, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
+from pipelines.settle import CHUNK, UNANSWERED, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
 from pipelines.staging import ROW_GROUP
 
@@ -37,8 +37,7 @@ LAG_SAMPLE = 20  # of such records are looked at meanwhile
 LISTED_KEYS = 5_000  # more written records than these are read back with everything else
 
 _WRITTEN = (State.CONFIRMED, State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.IN_FLIGHT)
-_UNANSWERED = (State.UNKNOWN, State.IN_FLIGHT)
-_DOUBTFUL = (*_UNANSWERED, State.ACCEPTED, State.REFUSED)
+_DOUBTFUL = (*UNANSWERED, State.ACCEPTED, State.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ class Delivery:
 
     def _look(self, only: set[int] | None) -> Look:
         """Read the written records back, after the time in which an unanswered write may still take effect."""
-        if next(self._todo(only, _UNANSWERED), None) is not None:
+        if next(self._todo(only, UNANSWERED), None) is not None:
             wait_until_quiet(self.engine, self.spec, self.engine.clock.now())
         else:
             self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
@@ -264,6 +263,8 @@ class Delivery:
         outcomes = dict(zip(lost, settled, strict=True))
         rewritten = self.sent.rewritten(writes, observed, hits, wrong)
         outcomes |= {number: (writes[number].seq, State.CONFIRMED, None, "") for number in rewritten}
+        for number in self.sent.overtaken(writes, observed, hits, wrong):
+            outcomes[number] = (writes[number].seq, State.CONFLICT, None, "others changed the record meanwhile, and their edits stay")
         for number, write in enumerate(writes):
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
                 outcomes[number] = self._settle_repeatable(write, number in wrong, hits.counts[number] > 0)
@@ -319,7 +320,7 @@ def _said_done(write: Write) -> bool:
 
 def _in_doubt(write: Write) -> bool:
     """Whether the look alone decides what became of it."""
-    return write.state in _UNANSWERED or (write.op == "create" and write.state in (State.ACCEPTED, State.REFUSED))
+    return write.state in UNANSWERED or (write.op == "create" and write.state in (State.ACCEPTED, State.REFUSED))
 
 
 def _plan_rows(writes: Sequence[Write], match: Sequence[str]) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ from pipelines.ledger import Match, State, Write
 from pipelines.observe import Observation, ids_at
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset
-from pipelines.settle import Hits, find
+from pipelines.settle import UNANSWERED, Hits, find, shows
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset, kept_batch
 
@@ -86,6 +86,17 @@ class Sent:
         wrong = self.differing(updates, observed, their_hits)
         late.update(numbers[place] for place in wrong.keys() - set(self.rewritten(updates, observed, their_hits, wrong)))
         return [writes[number] for number in sorted(late)]
+
+    def overtaken(self, writes: Sequence[Write], observed: Observation, hits: Hits, wrong: Iterable[int]) -> list[int]:
+        """Unanswered updates whose record shows something else that is to stay, because it is other people's edit."""
+        if self.spec.drift == "overwrite":
+            return []
+        unanswered = [n for n, write in enumerate(writes) if write.op == "update" and write.state in UNANSWERED and hits.counts[n] == 1]
+        there = sorted(set(unanswered).difference(wrong))
+        if not there:
+            return []
+        shown = observed.rows.take(self.engine.staging, hits.positions[there]).to_pylist()
+        return [number for number, row in zip(there, shown, strict=True) if not shows(row, writes[number])]
 
     def still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
         """Deletes whose record the sink still shows: number in `writes` → the match fields."""

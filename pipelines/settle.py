@@ -24,6 +24,7 @@ from pipelines.spec import SyncSpec
 
 ATTEMPTS = 3  # sends of one record in one run, at most
 CHUNK = 5_000
+UNANSWERED = (State.UNKNOWN, State.IN_FLIGHT)
 _SUPERSEDED = "the run ended before an answer; a later plan starts from what the sink shows"
 LONGEST_SEND = timedelta(minutes=30)  # from an intent to its last request, the sender's waits and the queue before it included
 
@@ -156,10 +157,10 @@ def _settle_updates(
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
     found = iter(observed.rows.take(engine.staging, hits.positions[hits.counts == 1]).to_pylist())
     rows = [next(found) if count == 1 else {} for count in hits.counts.tolist()]
-    return [(write.seq, *(happened if _shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
+    return [(write.seq, *(happened if shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
 
 
-def _shows(row: Mapping[str, Any], write: Write) -> bool:
+def shows(row: Mapping[str, Any], write: Write) -> bool:
     """Whether a record of the sink has every value of this update. What is not shown in the same form counts as not there."""
     sent: Any = jsontext.loads(write.after or "{}")
     return all(name in row and row[name] == value for name, value in sent.items())

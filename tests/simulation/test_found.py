@@ -328,3 +328,21 @@ def test_one_empty_answer_does_not_prove_that_a_sink_keeps_to_a_selection(both: 
     with pytest.raises(ConfigError, match="updates and deletes are not safe there"):
         both.run(both.spec())
     assert [person["name"] for person in both.people()] == ["old", "theirs"]
+
+
+@pytest.mark.parametrize("drift", ["keep", "conflict"])
+def test_an_update_that_never_happened_is_not_called_done_because_others_changed_the_record_meanwhile(both: World, drift: str) -> None:
+    both.put_contacts(contact(1))
+    both.run(both.spec(drift=drift))
+    both.edit_contact("c1@example.com", name="ours")
+    both.robostack.set_switch("fault", "500_before")
+    both.robostack.set_switch("fault_count", "99")
+    finds = count()
+
+    def others() -> None:
+        if next(finds) == 1:  # the first after the plan's: whether the update happened
+            both.robostack.put(both.robostack.resources["people"], [{**both.person("c1@example.com"), "name": "theirs"}])
+
+    both.robostack.before_find = others
+    summary = both.run(both.spec(drift=drift))
+    assert (summary.updated, summary.conflicts, both.person("c1@example.com")["name"]) == (0, 1, "theirs")
