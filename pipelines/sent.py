@@ -1,7 +1,7 @@
 """What a plan sends: its rows, the desired records behind them, and how the sink shows them afterwards. Writes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from pipelines.ledger import Match, State, Write
 from pipelines.observe import Observation, ids_at
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset
-from pipelines.settle import UNANSWERED, Hits, find, shows
+from pipelines.settle import UNANSWERED, Hits, find
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset, kept_batch
 
@@ -37,8 +37,13 @@ class Sent:
         """The desired records of these creates and updates, in their order."""
         return self._wanted.take(self.engine.staging, self._places[[write.seq for write in writes]])
 
-    def differing(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
-        """Creates and updates that do not read back as desired: number → the fields (the match fields where it is not found)."""
+    def differing(
+        self, writes: Sequence[Write], observed: Observation, hits: Hits, drift: Literal["overwrite"] | None = None
+    ) -> dict[int, tuple[str, ...]]:
+        """Creates and updates that do not read back as desired: number → the fields (the match fields where it is not found).
+
+        Other people's edits count as `drift` says, or else as the sync does.
+        """
         wanted = [number for number, write in enumerate(writes) if write.op != "delete"]
         wrong = {number: self.spec.match for number in wanted if hits.counts[number] != 1}
         there = np.array([number for number in wanted if hits.counts[number] == 1], np.int64)
@@ -55,7 +60,7 @@ class Sent:
             id_field=self.stream.id_field,
             nulls=self.spec.writes.nulls,
             existing_policy=self.spec.writes.existing,
-            drift=self.spec.drift,
+            drift=drift or self.spec.drift,
             write_only=self.stream.write_only,
         )
         for place, fields in zip(found.positions.tolist(), found.rows.column("fields").to_pylist(), strict=True):
@@ -91,18 +96,22 @@ class Sent:
         """Unanswered updates whose record shows something else that is to stay, because it is other people's edit."""
         if self.spec.drift == "overwrite":
             return []
-        unanswered = [n for n, write in enumerate(writes) if write.op == "update" and write.state in UNANSWERED and hits.counts[n] == 1]
-        there = sorted(set(unanswered).difference(wrong))
-        if not there:
-            return []
-        shown = observed.rows.take(self.engine.staging, hits.positions[there]).to_pylist()
-        return [number for number, row in zip(there, shown, strict=True) if not shows(row, writes[number])]
+        unanswered = {n for n, write in enumerate(writes) if write.op == "update" and write.state in UNANSWERED and hits.counts[n] == 1}
+        numbers = sorted(unanswered.difference(wrong))
+        otherwise = self.differing([writes[number] for number in numbers], observed, hits.only(numbers), drift="overwrite")
+        return [numbers[place] for place, fields in otherwise.items() if not _sent(writes[numbers[place]]).isdisjoint(fields)]
 
     def still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
         """Deletes whose record the sink still shows: number in `writes` → the match fields."""
         suspects = [number for number, write in enumerate(writes) if write.op == "delete" and hits.counts[number] > 0]
         ids = ids_at(self.engine.staging, observed, self.stream, hits.positions[suspects])
         return {number: self.spec.match for number, sink_id in zip(suspects, ids, strict=True) if sink_id == writes[number].sink_id}
+
+
+def _sent(write: Write) -> frozenset[str]:
+    """The fields that an update named."""
+    after = jsontext.loads(write.after) if write.after else {}
+    return frozenset(after) if isinstance(after, dict) else frozenset()
 
 
 def _written_before(write: Write, match: Match | None) -> bool:

@@ -157,10 +157,10 @@ def _settle_updates(
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
     found = iter(observed.rows.take(engine.staging, hits.positions[hits.counts == 1]).to_pylist())
     rows = [next(found) if count == 1 else {} for count in hits.counts.tolist()]
-    return [(write.seq, *(happened if shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
+    return [(write.seq, *(happened if _shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
 
 
-def shows(row: Mapping[str, Any], write: Write) -> bool:
+def _shows(row: Mapping[str, Any], write: Write) -> bool:
     """Whether a record of the sink has every value of this update. What is not shown in the same form counts as not there."""
     sent: Any = jsontext.loads(write.after or "{}")
     return all(name in row and row[name] == value for name, value in sent.items())
