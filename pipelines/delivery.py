@@ -16,6 +16,7 @@ from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Journal, Target, apply
 from pipelines.arrays import single
+from pipelines.chunked import chunked
 from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
@@ -28,7 +29,7 @@ from pipelines.observe import Observation, observation, see, see_what_is_missing
 from pipelines.plan import Plan
 from pipelines.remembering import adopt, keep_failures, remember
 from pipelines.sent import Sent
-from pipelines.settle import CHUNK, UNANSWERED, chunked, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
+from pipelines.settle import CHUNK, UNANSWERED, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
 from pipelines.staging import ROW_GROUP
 

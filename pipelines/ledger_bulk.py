@@ -7,10 +7,11 @@ verb itself: SQLite's driver opens no transaction for one that begins with WITH.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
+from pipelines.chunked import chunked
 from pipelines.ledger_records import State, Write
 
 Settled = tuple[int, State, str | None, str]
@@ -27,20 +28,20 @@ def intents(writes: Iterable[Write], mark: str) -> Iterator[tuple[str, tuple[Any
     """Statements with parameters that put these writes in flight, replacing what was known of them. `mark` is the driver's `?` or `%s`."""
     for shared, alike in groupby(writes, _shared):
         given = [value.isoformat() if name == "intent_at" else value for name, value in zip(_SHARED, shared, strict=True)]
-        for part in _parts(alike):
+        for part in chunked(alike, ROWS):
             yield _insert(len(part), mark), (*given, *chain.from_iterable(map(_own, part)))
 
 
 def settlements(run_id: str, settled: Iterable[Settled], now: str, mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Statements with parameters that record what came of writes of one run; of two outcomes of one write the last counts."""
-    for part in _parts({outcome[0]: outcome for outcome in settled}.values()):
+    for part in chunked({outcome[0]: outcome for outcome in settled}.values(), ROWS):
         bounds = (min(part)[0], max(part)[0]) if mark == "%s" else ()
         yield _update(len(part), mark), (now, *chain.from_iterable(part), run_id, *bounds)
 
 
 def upserts(table: str, key: Sequence[str], rows: Sequence[Mapping[str, Any]], mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Statements with parameters that put these rows (same columns each) in place of those with the same keys; of two the last counts."""
-    for part in _parts({tuple(row[name] for name in key): row for row in rows}.values()):
+    for part in chunked({tuple(row[name] for name in key): row for row in rows}.values(), ROWS):
         yield _upsert(table, tuple(part[0]), tuple(key), len(part), mark), tuple(chain.from_iterable(each.values() for each in part))
 
 
@@ -81,9 +82,3 @@ def _values(types: dict[str, str], count: int, mark: str) -> str:
     typed = ", ".join(f"CAST({mark} AS {kind})" for kind in types.values())
     plain = ", ".join([mark] * len(types))
     return f"VALUES ({typed})" + f", ({plain})" * (count - 1)
-
-
-def _parts(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    remaining = iter(items)
-    while part := list(islice(remaining, ROWS)):
-        yield part

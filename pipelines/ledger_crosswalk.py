@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
-from pipelines.ledger_database import Database, chunks
+from pipelines.chunked import chunked
+from pipelines.ledger_database import Database
 from pipelines.ledger_records import Match
 
 
@@ -19,7 +20,7 @@ class Crosswalk(Database):
     def put_matches(self, sync: str, run_id: str, matches: Iterable[Match]) -> None:
         """Remember who is who, replacing what was known of the same keys."""
         now = self._now()
-        for chunk in chunks(matches, 5000):
+        for chunk in chunked(matches, 5000):
             rows = [{"sync": sync, "run_id": run_id, "updated_at": now, **vars(match)} for match in chunk]
             with self._begin() as connection:
                 self._upsert(connection, tables.crosswalk, rows)
@@ -27,14 +28,14 @@ class Crosswalk(Database):
 
     def drop_matches(self, sync: str, keys: Iterable[str]) -> None:
         """Forget records that are no longer in the sink."""
-        for chunk in chunks(keys, 500):
+        for chunk in chunked(keys, 500):
             with self._begin() as connection:
                 connection.execute(asking.DROP_MATCHES, {"this_sync": sync, "these": chunk})
 
     def drop_moved(self, sync: str, matches: Iterable[Match]) -> None:
         """Forget these keys of records that have another one now, but for those that are another source record's meanwhile."""
         columns = tables.crosswalk.c
-        for chunk in chunks(((match.key, match.source_id) for match in matches), 500):
+        for chunk in chunked(((match.key, match.source_id) for match in matches), 500):
             with self._begin() as connection:
                 moved = sa.tuple_(columns.key, columns.source_id).in_(chunk)
                 connection.execute(sa.delete(tables.crosswalk).where(columns.sync == sync, moved))
@@ -62,7 +63,7 @@ class Crosswalk(Database):
         return self._matches_with(sync, "key_hash", key_hashes)
 
     def _matches_with(self, sync: str, column: str, values: Sequence[Any]) -> Iterator[Match]:
-        for chunk in chunks(values, 500):
+        for chunk in chunked(values, 500):
             with self._begin() as connection:
                 rows = connection.execute(asking.matches_with(column), {"this_sync": sync, "these": chunk}).all()
             yield from (Match(*row) for row in rows)

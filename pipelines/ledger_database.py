@@ -118,15 +118,3 @@ def execute(connection: Connection, statements: Iterable[tuple[str, tuple[Any, .
     """Run statements with their parameters."""
     for statement, values in statements:
         connection.exec_driver_sql(statement, values)
-
-
-def chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """The values in lists of this size, the last one shorter."""
-    chunk: list[Any] = []
-    for value in values:
-        chunk.append(value)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

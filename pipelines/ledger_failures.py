@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
-from pipelines.ledger_database import Database, chunks
+from pipelines.chunked import chunked
+from pipelines.ledger_database import Database
 from pipelines.ledger_records import Failure
 
 
@@ -16,7 +17,7 @@ class Failures(Database):
     def put_failures(self, sync: str, run_id: str, failures: Iterable[Failure]) -> None:
         """Keep records pending; a record already pending counts one attempt more."""
         now = self._now()
-        for chunk in chunks(failures, 1000):
+        for chunk in chunked(failures, 1000):
             rows = [
                 {
                     **vars(failure),
@@ -36,7 +37,7 @@ class Failures(Database):
     def hold_failures(self, sync: str, run_id: str, keys: Iterable[str]) -> None:
         """These records still wait for a person: this run saw them and tried nothing."""
         now = self._now()
-        for chunk in chunks(keys, 500):
+        for chunk in chunked(keys, 500):
             condition = (tables.failures.c.sync == sync, tables.failures.c.key.in_(chunk))
             with self._begin() as connection:
                 connection.execute(sa.update(tables.failures).where(*condition).values(run_id=run_id, last_seen=now))
@@ -47,7 +48,7 @@ class Failures(Database):
         One that was sent is kept out of sight, so that the same write is not planned again; others are forgotten.
         """
         columns, count = tables.failures.c, 0
-        for chunk in chunks(pairs, 300):
+        for chunk in chunked(pairs, 300):
             chosen = (columns.sync == sync, ~columns.dismissed, sa.tuple_(columns.key, columns.source_id).in_(chunk))
             with self._begin() as connection:
                 count += connection.execute(sa.delete(tables.failures).where(*chosen, columns.request.is_(None))).rowcount
@@ -61,7 +62,7 @@ class Failures(Database):
         """
         given = {"this_sync": sync, "this_run": run_id}
         by_source = tables.failures.c.source_id.in_
-        chosen = [asking.DROP_FAILURES] if only is None else [asking.DROP_FAILURES.where(by_source(chunk)) for chunk in chunks(only, 500)]
+        chosen = [asking.DROP_FAILURES] if only is None else [asking.DROP_FAILURES.where(by_source(chunk)) for chunk in chunked(only, 500)]
         with self._begin() as connection:
             return sum(connection.execute(one, given).rowcount for one in chosen)
 

@@ -1,11 +1,10 @@
 """Settle: find out by looking what became of writes whose answer was lost, or did not say which record is which."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import pyarrow as pa
 from connectors import jsontext
 from connectors.arrow import records_to_batch
 from connectors.base import Delivery, Stream
+from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fingerprint import Index, index
 from pipelines.keys import key_values, shown
@@ -27,8 +27,6 @@ CHUNK = 5_000
 UNANSWERED = (State.UNKNOWN, State.IN_FLIGHT)
 _SUPERSEDED = "the run ended before an answer; a later plan starts from what the sink shows"
 LONGEST_SEND = timedelta(minutes=30)  # from an intent to its last request, the sender's waits and the queue before it included
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -187,13 +185,6 @@ def hashes_of(keys: Sequence[str], spec: SyncSpec, types: pa.Schema) -> list[int
     asked = _index_of(keys, spec.match, types)
     hashes: list[int] = key_hashes(asked)[np.argsort(asked.position, kind="stable")].tolist()
     return hashes
-
-
-def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of at most `size`."""
-    remaining = iter(items)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
 
 
 def _index_of(keys: Sequence[str], match: Sequence[str], types: pa.Schema) -> Index:

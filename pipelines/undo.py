@@ -13,6 +13,7 @@ from connectors.base import Op, Record, Stream
 from connectors.errors import ConfigError
 from pipelines import changes
 from pipelines.arrays import single, texts
+from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import target_of
 from pipelines.keys import key_values
@@ -23,7 +24,7 @@ from pipelines.plan import NEVER, Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
 from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
 from pipelines.run import Kind, SyncRun
-from pipelines.settle import CHUNK, chunked, find
+from pipelines.settle import CHUNK, find
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,10 +29,9 @@ def clock() -> FakeClock:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago. Servers of ours should rather bind port 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    from tests import loopback
+
+    return loopback.free_port()
 
 
 @pytest.fixture(scope="session")

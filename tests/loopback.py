@@ -26,6 +26,14 @@ def serving(app: Any) -> Iterator[str]:
             server.should_exit = server.force_exit = True  # it notices within 0.1 s; hundreds of tests need not wait for that
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 Answerer = Callable[[int, bytes], bytes | None]
 
 

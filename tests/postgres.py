@@ -7,7 +7,6 @@ fixtures where they are used: `from tests.postgres import postgres_server, postg
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
+from tests.loopback import free_port
 
 _OPTIONS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=32MB -c max_connections=50"
 
@@ -73,13 +74,6 @@ def _run(server_user: str | None, *command: str | Path) -> None:
         raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for this test process (each xdist worker has its own)."""
@@ -104,7 +98,7 @@ def running_server(binaries: Path) -> Iterator[PostgresServer]:
             shutil.chown(folder, account)
         _run(account, binaries / "initdb", "-D", folder, "-U", "crossdock", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         for last in (False, False, True):  # another process may take the port first
-            server = PostgresServer(binaries, account, _free_port(), folder)
+            server = PostgresServer(binaries, account, free_port(), folder)
             options = f"{_OPTIONS} -c listen_addresses=127.0.0.1 -c port={server.port} -c unix_socket_directories={home}"
             try:
                 _run(account, binaries / "pg_ctl", "-D", folder, "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")

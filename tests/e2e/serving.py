@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -68,14 +67,6 @@ def until(found: Any) -> Any:
                 return answer
         time.sleep(0.2)
     raise AssertionError(f"nothing after {PATIENCE_S} s")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def end(started: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.browsing import browser
 from tests.e2e.commandline import ROOT, Project, contact, project
-from tests.e2e.serving import Pages, end, free_port, until
+from tests.e2e.serving import Pages, end, until
+from tests.loopback import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.definitions.projects import ROOT, Running, running_project
 from tests.e2e.browsing import browser
-from tests.e2e.serving import Pages, end, free_port, until
+from tests.e2e.serving import Pages, end, until
+from tests.loopback import free_port
 from tests.secrets_found import found_in, found_under
 
 pytestmark = pytest.mark.slow

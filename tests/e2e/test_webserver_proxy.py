@@ -18,6 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.loopback import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "nginx" / "dagster.conf"
 MUTATION = "mutation { setNuxSeen }"
@@ -42,13 +44,6 @@ def nginx_path() -> str:
     if found is None:
         pytest.skip("no nginx on this machine (Debian: apt-get install nginx-light)")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
