@@ -83,7 +83,7 @@ class ConnectionSettings(BaseModel):
     page_size: int | None = Field(None, gt=0)
     T_server_max_s: float = Field(60.0, ge=0, description="the longest a write may still take effect after we stopped waiting")
     T_lag_s: float = Field(0.0, ge=0, description="the longest a written record may stay invisible to a read")
-    on_unknown: Literal["quarantine", "retry"] | None = None
+    on_unknown: Literal["quarantine", "retry"] | None = Field(None, description="for syncs that do not say it themselves")
     trust_env: bool = Field(False, description="honour proxy variables of the environment")
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
 

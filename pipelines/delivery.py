@@ -16,6 +16,7 @@ from connectors.permission import writing_while
 from pipelines import changes
 from pipelines.apply import Applied, Journal, Target, apply
 from pipelines.arrays import single
+from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.elsewhere import ask_for_ids, places_of_ids
 from pipelines.engine import Engine, Progress, silent
@@ -201,7 +202,7 @@ class Delivery:
         if next(self._todo(only, UNANSWERED), None) is not None:
             wait_until_quiet(self.engine, self.spec, self.engine.clock.now())
         else:
-            self.engine.clock.sleep(self.engine.settings(self.spec.target_connection).T_lag_s)
+            self.engine.clock.sleep(assumed(self.spec, self.engine.settings(self.spec.target_connection)).T_lag_s)
         keys = {write.key for write in islice(self._todo(only), LISTED_KEYS + 1)}
         asked = None if len(keys) > LISTED_KEYS else sorted(keys)
         first = self._see(asked)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from connectors.base import Capabilities, Completeness, Delivery
 from connectors.jsontext import loads
+from pipelines.assumed import Assumed
 from pipelines.spec import SyncSpec
 
 _CLASS_WORDS = {
@@ -217,7 +218,7 @@ def empty(stream: str, read: Completeness, *, full: bool) -> tuple[str, ...]:
     return (f"nothing was read of {stream}; if it holds records, look at its login and settings ({'; '.join(read.reasons)})",)
 
 
-def promises(spec: SyncSpec, counts: Counts, capabilities: Capabilities) -> tuple[str, ...]:
+def promises(counts: Counts, capabilities: Capabilities, lost: Assumed) -> tuple[str, ...]:
     """What is promised for each kind of change in the plan, one sentence each."""
     planned: Sequence[tuple[str, int]] = (("create", counts.create), ("update", counts.update), ("delete", counts.delete))
     said = []
@@ -225,7 +226,12 @@ def promises(spec: SyncSpec, counts: Counts, capabilities: Capabilities) -> tupl
         capability = capabilities.write(op)  # type: ignore[arg-type]
         if count and capability is not None:
             said.append(f"{op}: {_CLASS_WORDS[capability.delivery]}")
+    if said:
+        waited = f"T_server_max_s: {lost.T_server_max_s:g}, T_lag_s: {lost.T_lag_s:g}"
+        said.append(
+            f"assumed: {lost.quiet.total_seconds():g} s after a lost answer its write has happened, and shows, or never will ({waited})"
+        )
     if counts.create:
-        after = {"quarantine": "is kept for a person", "retry": "is sent again"}[spec.writes.on_unknown]
-        said.append(f"a create whose answer is lost and which is not found afterwards {after} (on_unknown: {spec.writes.on_unknown})")
+        after = {"quarantine": "is kept for a person", "retry": "is sent again"}[lost.on_unknown]
+        said.append(f"a create whose answer is lost and which is not found afterwards {after} (on_unknown: {lost.on_unknown})")
     return tuple(said)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines import changes
 from pipelines.absence import can_look_up, look_up
 from pipelines.arrays import integers, single, texts
+from pipelines.assumed import assumed
 from pipelines.backfill import due_in, source_stream, warnings_of
 from pipelines.checkpoint import finished
 from pipelines.desired import due, make_desired
@@ -297,7 +298,7 @@ class _Planning:
             ),
             complete=read.complete,
             reasons=read.reasons,
-            promises=promises(spec, counts, self.stream.capabilities),
+            promises=promises(counts, self.stream.capabilities, assumed(spec, self.engine.settings(spec.target_connection))),
             warnings=(
                 *self._of_window(),
                 *empty(spec.source, read, full=self._whole_source),

@@ -13,6 +13,7 @@ import pyarrow as pa
 from connectors import jsontext
 from connectors.arrow import records_to_batch
 from connectors.base import Delivery, Stream
+from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fingerprint import Index, index
@@ -95,7 +96,7 @@ def may_send_again(engine: Engine, spec: SyncSpec, stream: Stream, write: Write)
     capability = stream.capabilities.write(write.op)  # type: ignore[arg-type]
     if capability is None or write.attempt >= ATTEMPTS:
         return False
-    allowed = engine.settings(spec.target_connection).on_unknown or spec.writes.on_unknown
+    allowed = assumed(spec, engine.settings(spec.target_connection)).on_unknown
     return capability.delivery is Delivery.E1 or (capability.delivery is Delivery.E2 and allowed == "retry")
 
 
@@ -104,9 +105,8 @@ def wait_until_quiet(engine: Engine, spec: SyncSpec, last_intent: datetime) -> N
 
     Nobody is sending any more. When exactly the last request left is not known: at the latest now, or LONGEST_SEND after its intent.
     """
-    settings = engine.settings(spec.target_connection)
     now = engine.clock.now()
-    quiet_at = min(now, last_intent + LONGEST_SEND) + timedelta(seconds=settings.T_server_max_s + settings.T_lag_s)
+    quiet_at = min(now, last_intent + LONGEST_SEND) + assumed(spec, engine.settings(spec.target_connection)).quiet
     engine.clock.sleep((quiet_at - now).total_seconds())
 
 

@@ -80,7 +80,9 @@ class WriteSettings(_Settings):
     batch: int = Field(500, ge=1, description="records in one call at most; the platform's own limit still holds")
     nulls: Literal["write", "skip"] = "write"
     existing: Literal["overwrite", "fill_empty", "keep"] = "overwrite"
-    on_unknown: Literal["quarantine", "retry"] = "quarantine"
+    on_unknown: Literal["quarantine", "retry"] | None = Field(None, description="None: what the connection says, else quarantine")
+    T_server_max_s: float | None = Field(None, ge=0, description="over the connection's")
+    T_lag_s: float | None = Field(None, ge=0, description="over the connection's")
     shards: int = Field(1, ge=1, le=1000, description="parts, by the match key's hash, that workers on several hosts write side by side")
 
 

@@ -13,6 +13,7 @@ from connectors.base import Op, Record, Stream
 from connectors.errors import ConfigError
 from pipelines import changes
 from pipelines.arrays import single, texts
+from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import target_of
@@ -118,7 +119,7 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
             refusals=refusals(spec, counts, None, digest),
             complete=True,
             reasons=(f"the writes of run {run_id} are in the ledger",),
-            promises=promises(spec, counts, stream.capabilities),
+            promises=promises(counts, stream.capabilities, assumed(spec, engine.settings(spec.target_connection))),
             warnings=(f"the next run of {spec.name} writes this again, unless its source or its mapping changes first",),
             samples=tuple({name: row[name] for name in SAMPLED} for row in rows[: 3 * SAMPLES]),
         )

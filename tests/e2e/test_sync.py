@@ -353,6 +353,24 @@ def test_where_it_is_allowed_a_create_that_is_not_found_is_sent_again(both: Worl
     assert (summary.status, summary.created, len(both.people())) == ("ok", 4, 4)
 
 
+def test_a_sync_says_what_follows_a_lost_answer_over_what_its_connection_says_and_the_plan_shows_it(both: World) -> None:
+    both.configure("there", on_unknown="retry", T_lag_s=5)
+    both.put_contacts(contact(0))
+    both.robostack.set_switch("fault", "500_before")
+    careful = both.spec(writes={"on_unknown": "quarantine", "T_server_max_s": 900})
+    said, of_connection = (" ".join(both.plan(spec)[1].promises) for spec in (careful, both.spec()))
+    assert "905 s after a lost answer" in said
+    assert "kept for a person (on_unknown: quarantine)" in said
+    assert "65 s after a lost answer" in of_connection
+    assert "sent again (on_unknown: retry)" in of_connection
+    began = both.clock.now()
+    assert both.run(careful).quarantined == 1
+    assert (both.clock.now() - began).total_seconds() >= 905
+    both.ledger.release_failures("c2p")
+    both.robostack.set_switch("fault", "500_before")
+    assert both.run(both.spec()).created == 1
+
+
 @pytest.mark.parametrize("partial", ["atomic", "stops"])
 def test_one_record_that_the_sink_refuses_holds_no_other_back_and_none_is_made_twice(both: World, partial: str) -> None:
     both.robostack.set_switch("max_text", "100")
