@@ -7,7 +7,7 @@ import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import known_sync, open_project
-from pipelines.commands.keys import decoded, means, nearest_keys, spellings, told_failure
+from pipelines.commands.keys import decoded, in_one_line, means, nearest_keys, spellings, told_failure
 from pipelines.terminal import screen, shown, style_of, visible
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pipelines.runtime import Runtime
 
 __all__ = ["COMMANDS", "explain"]
-
-LONGEST = 160  # characters of a record in one line
 
 Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
 
@@ -215,8 +213,7 @@ def _show_write(one: dict[str, Any], lived: dict[str, Any] | None) -> None:
 def _show_record(word: str, record: "Mapping[str, Any] | None") -> None:
     """A record in one line, cut where it is long."""
     if record is not None:
-        said = ", ".join(f"{visible(name)} {shown(value)}" for name, value in record.items())
-        screen().line((f"{word:<6}  {said[:LONGEST]}{'…' if len(said) > LONGEST else ''}", "dim"), indent=6)
+        screen().line((f"{word:<6}  {in_one_line(record)}", "dim"), indent=6)
 
 
 def _moment(text: str) -> str:

@@ -1,12 +1,13 @@
 """`crossdock failures`: the records that were not delivered, and what a person decides about them."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands import exits
 from pipelines.commands.everywhere import known_sync, open_project
-from pipelines.commands.keys import key_text, means, told_failure
+from pipelines.commands.keys import LONGEST, decoded, in_one_line, key_text, means, told_failure
 from pipelines.terminal import screen, style_of, visible
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def failures(
         chosen = found if not keys else _chosen(sync, keys, found)
         if retry or dismiss:
             return _decide(project, sync, chosen, some=bool(keys), retry=retry)
-        _list(sync, chosen, limit)
+        _list(sync, chosen, limit, whole=bool(keys))
     return exits.OK
 
 
@@ -66,7 +67,8 @@ def _decide(project: "Runtime", sync: str, chosen: "list[Failure]", *, some: boo
     return exits.OK
 
 
-def _list(sync: str, found: "list[Failure]", limit: int) -> None:
+def _list(sync: str, found: "list[Failure]", limit: int, *, whole: bool) -> None:
+    """What is pending, and, where something was sent, what; that is `whole` for records that were asked for by name."""
     out = screen()
     if out.as_json:
         out.answer({"sync": sync, "pending": len(found), "failures": [told_failure(one) for one in found[:limit]]})
@@ -79,12 +81,16 @@ def _list(sync: str, found: "list[Failure]", limit: int) -> None:
         for one in found[:limit]
     ]
     heads = ["key", "source id", "outcome", "field", "reason", "tries"]
-    if out.fits(heads, rows):
+    if out.fits(heads, rows) and not any(one.op for one in found[:limit]):
         out.table(heads, rows, right=["tries"])
     else:
-        for key, source_id, outcome, field, reason, tries in rows:
+        for one, (key, source_id, outcome, field, reason, tries) in zip(found, rows, strict=False):
             about = f" ({visible(field)})" if field else ""
             out.line((key, "bold"), "  ", (source_id, "dim"), "  ", (outcome, style_of(outcome)), about, (f"  tries {tries}", "dim"))
+            if one.op:
+                sent = decoded(one.request)
+                values = in_one_line(sent, sys.maxsize if whole else LONGEST) if isinstance(sent, dict) else ""
+                out.paragraph((f"{one.op}  {values}", "dim"), indent=4)
             out.paragraph(reason, indent=4)
     out.line()
     more = f" (the first {limit:,} shown; --limit N shows more)" if len(found) > limit else ""

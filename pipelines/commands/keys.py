@@ -1,16 +1,18 @@
-"""A record's key between the ledger's JSON lists and what a person types. Pure."""
+"""A record's key and values between the ledger's JSON and what a person types and reads. Pure."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from connectors.errors import ContractError
-from pipelines.terminal import shown
+from pipelines.terminal import shown, visible
 
 if TYPE_CHECKING:
     from connectors.base import JsonValue
     from pipelines.ledger import Failure
 
-__all__ = ["decoded", "key_text", "means", "nearest_keys", "spellings", "told_failure"]
+__all__ = ["decoded", "in_one_line", "key_text", "means", "nearest_keys", "spellings", "told_failure"]
+
+LONGEST = 160  # characters of a record in one line
 
 
 def key_text(key: str) -> str:
@@ -55,10 +57,17 @@ def decoded(text: str | None) -> "JsonValue":
     return None if text is None else loads(text)
 
 
+def in_one_line(record: "Mapping[str, Any]", longest: int = LONGEST) -> str:
+    """The fields and values of a record, cut where they are long."""
+    said = ", ".join(f"{visible(name)} {shown(value)}" for name, value in record.items())
+    return f"{said[:longest]}{'…' if len(said) > longest else ''}"
+
+
 def told_failure(one: "Failure") -> "dict[str, JsonValue]":
-    """A pending record as `--json` gives it."""
+    """A pending record as `--json` gives it: `op` and `request` are what was sent (null: nothing), `reason` what was answered."""
     names = ("source_id", "outcome", "field", "reason", "op", "attempts", "released", "run_id", "first_seen", "last_seen")
-    return {"key": decoded(one.key) if one.key else None, **{name: getattr(one, name) for name in names}}
+    told = {"key": decoded(one.key) if one.key else None, **{name: getattr(one, name) for name in names}}
+    return {**told, "request": decoded(one.request)}
 
 
 def _value(word: str) -> "JsonValue":

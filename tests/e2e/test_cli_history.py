@@ -1,9 +1,12 @@
 """`status`, `runs`, `explain`, `failures`: the ledger told to a person and to a program."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from pipelines.ledger import Failure, open_ledger
+from pipelines.ports import SystemClock
 from tests.e2e.commandline import Project, contact, project
 
 
@@ -79,6 +82,24 @@ def test_a_record_nobody_knows_is_named_with_a_near_one(ran: Project) -> None:
     ended = ran.run("explain", "c2p", "p2@example")
     assert ended.status == 3
     assert "did you mean p2@example.com?" in ended.err
+
+
+def test_failures_show_what_was_sent_and_what_was_answered(ran: Project) -> None:
+    answer = "POST … was answered 422 (name is too long)"
+    request = f'{{"email":"p9@example.com","name":"{"N" * 300}"}}'
+    sent = Failure('["p9@example.com"]', "rec_9", "rejected", answer, op="create", request=request)
+    ledger = open_ledger(f"sqlite:///{ran.folder / '.crossdock' / 'ledger.db'}", SystemClock())
+    ledger.put_failures("c2p", "run", [sent])
+    try:
+        told = next(one for one in ran.json("failures", "c2p")["failures"] if one["key"] == ["p9@example.com"])
+        assert (told["op"], told["request"], told["reason"]) == ("create", json.loads(request), answer)
+        short, whole = ran.run("failures", "c2p").out, ran.run("failures", "c2p", "p9@example.com").out
+        assert "create  email p9@example.com, name NNN" in short
+        assert "was answered 422 (name is too long)" in short
+        assert (short.count("N") < 200, whole.replace("\n", "").count("N") >= 300) == (True, True)
+    finally:
+        ledger.drop_failures_before("c2p", "nothing", only=["rec_9"])
+        ledger.close()
 
 
 def test_failures_are_retried_and_dismissed_by_key_or_by_source_id(ran: Project) -> None:
