@@ -13,7 +13,7 @@ from connectors.arrow_lists import array, from_numpy
 from connectors.arrow_types import conform, widest_schema
 from connectors.base import Filling, Sink, Stream
 from connectors.errors import ConfigError
-from pipelines.arrays import numbers, single, texts
+from pipelines.arrays import no_rows, numbers, texts
 from pipelines.engine import Engine, Progress, is_full, silent
 from pipelines.fingerprint import Index, index
 from pipelines.inorder import InOrder
@@ -128,7 +128,7 @@ def make_desired(
     single, shared = duplicate_keys(index(engine.staging.scan(batch), spec.match, compared(sink, types), types))
     if len(shared):
         invalid.append(_sharing(engine.staging, batch, shared, spec))
-    return Desired(batch, single, types, pa.concat_tables([INVALID_SCHEMA.empty_table(), *invalid]), read, skipped)
+    return Desired(batch, single, types, pa.concat_tables([pa.Table.from_batches([], INVALID_SCHEMA), *invalid]), read, skipped)
 
 
 def _marked(sink: Sink, stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -207,6 +207,8 @@ def _nothing(engine: Engine, spec: SyncSpec) -> Desired:
     own = [("__position", pa.int64()), ("__source_id", pa.string()), ("__key", pa.string()), ("__omitted", pa.list_(pa.string()))]
     schema = pa.schema([*(pa.field(name, kind) for name, kind in own), *types])
     with engine.staging.begin(Dataset(("desired", spec.name))) as writer:
-        writer.write(single(schema.empty_table()))
+        writer.write(no_rows(schema))
         batch = writer.commit({"raw": []})
-    return Desired(batch, index(engine.staging.scan(batch), spec.match, types.names, types), types, INVALID_SCHEMA.empty_table(), 0, 0)
+    return Desired(
+        batch, index(engine.staging.scan(batch), spec.match, types.names, types), types, pa.Table.from_batches([], INVALID_SCHEMA), 0, 0
+    )

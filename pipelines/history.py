@@ -19,6 +19,7 @@ import pyarrow as pa
 from connectors import jsontext
 from connectors.arrow_types import ABSENT, text_kind
 from pipelines import duck
+from pipelines.arrays import no_rows
 from pipelines.backfill import window_dataset
 from pipelines.canonical import json_text
 from pipelines.checkpoint import finished
@@ -94,7 +95,7 @@ def compact_history(staging: Staging, spec: SyncSpec, *, before: datetime | None
     ended = _ended(staging, dataset, before)
     dropped = number = 0
     with staging.begin(dataset) as writer:
-        writer.write(pa.RecordBatch.from_pylist([], schema=LOG))
+        writer.write(no_rows(LOG))
         for part in (part for batch in batches for part in staging.scan(batch)):
             keep = [number + place not in ended for place in range(part.num_rows)]
             number += part.num_rows
@@ -145,7 +146,7 @@ def _take(staging: Staging, spec: SyncSpec, read: Batch, id_field: str, through:
     seen = {_hash(name): _hash(text) for name, text in _records(staging, read, id_field)}  # the last of an id counts
     gone = {key for key in current if key not in seen} if is_full(read) and completeness(read).complete else set()
     with staging.begin(dataset) as writer:
-        writer.write(pa.RecordBatch.from_pylist([], schema=LOG))
+        writer.write(no_rows(LOG))
         for rows in _chunks(_fresh(staging, read, id_field, seen, current), _ROWS):
             writer.write(_rows(rows, str(read.note["started_at"])))
         for rows in _chunks(((key, None, None) for key in sorted(gone)), _ROWS):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from connectors.arrow_lists import from_numpy
 from connectors.errors import ConfigError
 from pipelines import dataframes, duck, mapping_sql, masks
-from pipelines.arrays import integers, numbers, rebatch, single, texts
+from pipelines.arrays import integers, no_rows, numbers, rebatch, single, texts
 from pipelines.expressions import words
 from pipelines.fingerprint import KEYLESS, Index
 from pipelines.lookups import Answers, answers
@@ -95,7 +95,7 @@ def _chunks(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         empty = False
         yield chunk
     if empty:
-        yield single(reader.schema.empty_table())
+        yield no_rows(reader.schema)
 
 
 def _through_function(mapping: CompiledMapping, records: pa.RecordBatch, schema: pa.Schema | None) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import changes
-from pipelines.arrays import single
+from pipelines.arrays import no_rows, single
 from pipelines.desired import INVALID_SCHEMA, Desired
 from pipelines.diff import diff
 from pipelines.engine import Engine, Progress, is_full, silent
@@ -45,7 +45,7 @@ def make_part(
     """Make and stage part `number` of `count` of a plan's creates and updates. Gives what `joined` needs to know of it."""
     rows = _rows(engine, spec, given)
     with engine.staging.begin(part_dataset(spec)) as writer:
-        writer.write(single(changes.PLAN_SCHEMA.empty_table()))
+        writer.write(no_rows(changes.PLAN_SCHEMA))
         creates = updates = 0
         for made in rows.creates(_bucket(rows.found.create, number, count)):
             writer.write(made)
@@ -59,7 +59,7 @@ def make_part(
         batch = writer.commit({"creates": creates, "updates": updates, "samples": rows.samples, "warnings": rows.warnings})
     engine.staging.put_index(batch, "desired", {"position": np.concatenate([*rows.at, np.empty(0, np.int64)])})
     with engine.staging.begin(part_dataset(spec)) as writer:
-        writer.write(single(pa.concat_tables([REFUSED_SCHEMA.empty_table(), *rows.refused])))
+        writer.write(single(pa.concat_tables([pa.Table.from_batches([], REFUSED_SCHEMA), *rows.refused])))
         refused = writer.commit({})
     return {"part": batch.id, "refused": refused.id, "counts": rows.counts}
 
@@ -90,7 +90,7 @@ def _rows(engine: Engine, spec: SyncSpec, given: Mapping[str, Any]) -> PlanRows:
     """The rows to be made, from what the whole run found."""
     wanted, shown = _batch(engine.staging, given["desired"]), _batch(engine.staging, given["existing"])
     types = pa.schema([column for column in wanted.schema if not column.name.startswith("__")])
-    desired = Desired(wanted, _index(engine.staging, wanted), types, INVALID_SCHEMA.empty_table(), 0, 0)
+    desired = Desired(wanted, _index(engine.staging, wanted), types, pa.Table.from_batches([], INVALID_SCHEMA), 0, 0)
     existing = Observation(shown, _index(engine.staging, shown), is_full(shown))
     failures, stream = engine.ledger.failures(spec.name), engine.sink(spec.target_connection).stream(spec.target_stream)
     waits = [failure for failure in failures if failure.outcome == "quarantined" and not failure.released]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines import changes
 from pipelines.absence import can_look_up, look_up
-from pipelines.arrays import integers, single, texts
+from pipelines.arrays import integers, no_rows, single, texts
 from pipelines.assumed import assumed
 from pipelines.backfill import due_in, source_stream, warnings_of
 from pipelines.checkpoint import finished
@@ -235,7 +235,7 @@ class _Planning:
     # what is stored
 
     def _kept(self, parts: Iterable[pa.RecordBatch], writer: BatchWriter) -> Iterator[pa.RecordBatch]:
-        writer.write(single(changes.PLAN_SCHEMA.empty_table()))
+        writer.write(no_rows(changes.PLAN_SCHEMA))
         for rows in parts:
             writer.write(rows)
             self.progress("plan", rows.num_rows)
@@ -243,7 +243,7 @@ class _Planning:
 
     def _store_refused(self, refused: list[pa.Table]) -> str:
         with self.engine.staging.begin(refused_dataset(self.spec)) as writer:
-            writer.write(single(pa.concat_tables([REFUSED_SCHEMA.empty_table(), *refused])))
+            writer.write(single(pa.concat_tables([pa.Table.from_batches([], REFUSED_SCHEMA), *refused])))
             return writer.commit({}).id
 
     def _store_adopted(self) -> str:
@@ -252,7 +252,7 @@ class _Planning:
         hashes = self.existing.hashes_of(theirs)
         fresh = ~np.isin(hashes, np.setdiff1d(self.owned, self.engine.ledger.match_hashes(self.spec.name, repeats=NEVER_SHOWN)))
         with self.engine.staging.begin(adopted_dataset(self.spec)) as writer:
-            writer.write(single(MATCH_SCHEMA.empty_table()))
+            writer.write(no_rows(MATCH_SCHEMA))
             for mine, other, key_hash in zip(chunks(ours[fresh]), chunks(theirs[fresh]), chunks(hashes[fresh]), strict=True):
                 writer.write(self._pairs(mine, other, key_hash))
             return writer.commit({}).id

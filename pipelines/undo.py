@@ -12,7 +12,7 @@ from connectors.arrow import records_to_batch
 from connectors.base import Op, Record, Stream
 from connectors.errors import ConfigError
 from pipelines import changes
-from pipelines.arrays import single, texts
+from pipelines.arrays import no_rows, texts
 from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
@@ -86,7 +86,7 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
         writer.write(_desired([(step.write, {**key_values(step.write.key, spec.match), **step.after}) for step in kept]))
         desired = writer.commit({"undo": run_id})
     with engine.staging.begin(adopted_dataset(spec)) as writer:
-        writer.write(single(MATCH_SCHEMA.empty_table()))
+        writer.write(no_rows(MATCH_SCHEMA))
         adopted = writer.commit({})
     with engine.staging.begin(refused_dataset(spec)) as writer:
         writer.write(_refused(conflicts))

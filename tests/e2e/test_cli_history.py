@@ -1,6 +1,7 @@
 """`status`, `runs`, `explain`, `failures`: the ledger told to a person and to a program."""
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -118,18 +119,25 @@ def test_failures_are_retried_and_dismissed_by_key_or_by_source_id(ran: Project)
     assert "was dismissed before it was written" in ran.run("explain", "c2p", "p3@example.com").err
 
 
+def imported(ran: Project, line: list[str], names: set[str]) -> tuple[int, str]:
+    """The exit status of this command in a process of its own, and which of these modules it imported."""
+    looking = (
+        "import sys; from pipelines.cli import execute; from pipelines.terminal import Screen;"
+        f"status = execute({line!r}, Screen());"
+        f"print('|'.join(sorted({names!r} & sys.modules.keys())), file=sys.stderr); sys.exit(status)"
+    )
+    process = ran.start(command=(sys.executable, "-c", looking))
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err.strip()
+
+
 LIGHT = [["--help"], ["--version"], ["status"], ["runs"], ["failures", "c2p"], ["explain", "c2p", "p1@example.com"]]
 
 
 @pytest.mark.parametrize("line", LIGHT, ids=lambda line: line[0])
 def test_looking_back_imports_neither_dagster_nor_pandas(ran: Project, line: list[str]) -> None:
-    looking = (
-        "import sys; from pipelines.cli import execute; from pipelines.terminal import Screen;"
-        f"status = execute({line!r}, Screen());"
-        "print('|'.join(sorted({'dagster', 'pandas', 'duckdb'} & sys.modules.keys())), file=sys.stderr); sys.exit(status)"
-    )
-    import sys
+    assert imported(ran, line, {"dagster", "pandas", "duckdb"}) == (0, "")
 
-    process = ran.start(command=(sys.executable, "-c", looking))
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.strip()) == (0, "")
+
+def test_a_run_imports_no_pandas(ran: Project) -> None:
+    assert imported(ran, ["run", "c2p", "--full"], {"pandas"}) == (1, "")
