@@ -35,8 +35,7 @@ def intents(writes: Iterable[Write], mark: str) -> Iterator[tuple[str, tuple[Any
 def settlements(run_id: str, settled: Iterable[Settled], now: str, mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Statements with parameters that record what came of writes of one run; of two outcomes of one write the last counts."""
     for part in chunked({outcome[0]: outcome for outcome in settled}.values(), ROWS):
-        bounds = (min(part)[0], max(part)[0]) if mark == "%s" else ()
-        yield _update(len(part), mark), (now, *chain.from_iterable(part), run_id, *bounds)
+        yield _update(len(part), mark), (now, *chain.from_iterable(part), run_id)
 
 
 def upserts(table: str, key: Sequence[str], rows: Sequence[Mapping[str, Any]], mark: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -67,13 +66,11 @@ def _insert(count: int, mark: str) -> str:
 
 @lru_cache(16)
 def _update(count: int, mark: str) -> str:
-    # Postgres reads every write of the run where it is not told between which they lie; SQLite looks each of them up.
-    within = " AND crossdock_writes.seq BETWEEN %s AND %s" if mark == "%s" else ""
     return (
         f"UPDATE crossdock_writes SET settled_at = {mark}, state = settled.column2, "  # noqa: S608
         f"sink_id = coalesce(settled.column3, crossdock_writes.sink_id), reason = settled.column4 "
         f"FROM ({_values(_SETTLED, count, mark)}) AS settled "
-        f"WHERE crossdock_writes.run_id = {mark} AND crossdock_writes.seq = settled.column1{within}"
+        f"WHERE crossdock_writes.run_id = {mark} AND crossdock_writes.seq = settled.column1"
     )
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 from pipelines import ledger_statements as asking
 from pipelines import ledger_tables as tables
 from pipelines.ledger_bulk import Settled, intents, settlements
-from pipelines.ledger_copy import LEAST, copy_new
 from pipelines.ledger_database import Database, execute
+from pipelines.ledger_postgres import LEAST, copy_new, settle
 from pipelines.ledger_records import State, Write
 
 EVERY = 2**62  # beyond the number of every write
@@ -31,7 +31,7 @@ class Writes(Database):
             if guard is not None:
                 guard(connection)
             for run_id in {write.run_id for write in writes[:1]}:
-                execute(connection, settlements(run_id, settled, self._now(), self._mark))
+                self._settle(connection, run_id, settled)
             fresh = self._dialect == "postgresql" and len(writes) >= LEAST and all(write.attempt == 1 for write in writes)
             if not (fresh and copy_new(connection, writes)):
                 execute(connection, intents(writes, self._mark))
@@ -44,6 +44,12 @@ class Writes(Database):
         with self._begin() as connection:
             if guard is not None:
                 guard(connection)
+            self._settle(connection, run_id, settled)
+
+    def _settle(self, connection: Connection, run_id: str, settled: Sequence[Settled]) -> None:
+        if self._dialect == "postgresql":
+            settle(connection, run_id, settled, self._now())
+        else:
             execute(connection, settlements(run_id, settled, self._now(), self._mark))
 
     def intended(self, run_id: str, within: range) -> npt.NDArray[np.int64]:

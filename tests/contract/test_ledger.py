@@ -88,9 +88,11 @@ def test_intents_and_what_came_of_earlier_writes_are_kept_together_or_not_at_all
     assert [(found.seq, found.sink_id) for found in ledger.open_writes("s")] == [(1, None)]
 
 
+TEXTS = ["\\N", "\\.", "\\", "a\\tb", "tab\t", "line\nline\r\n", "'\"%s", "\x1f\x7f\x85\u2028", "é🚲", "", " ", "{}", "NULL", "a,b", "{,}"]
+
+
 def test_many_intents_at_once_keep_every_character(ledger: Ledger) -> None:
-    texts = ["\\N", "\\.", "\\", "a\\tb", "tab\t", "line\nline\r\n", "'\"%s", "\x1f\x7f\x85\u2028", "é🚲", "", " ", "{}"]
-    writes = [write(seq, key=text, source_id=text, before=text, after=text, reason=text) for seq, text in enumerate(texts * 9)]
+    writes = [write(seq, key=text, source_id=text, before=text, after=text, reason=text) for seq, text in enumerate(TEXTS * 9)]
     ledger.intend([*writes, write(1000, op="delete", after=None, fingerprint=None)])
     assert list(ledger.writes("r1"))[:-1] == writes
     assert list(ledger.writes("r1"))[-1] == write(1000, op="delete", after=None, fingerprint=None)
@@ -101,6 +103,14 @@ def test_many_intents_at_once_replace_what_was_known_of_one_of_them(ledger: Ledg
     ledger.settle("r1", [(7, State.NOT_APPLIED, None, "busy")])
     ledger.intend([write(seq) for seq in range(80)], [(7, State.REJECTED, None, "no")])
     assert [(found.seq, found.state) for found in ledger.open_writes("s")] == [(seq, State.IN_FLIGHT) for seq in range(80)]
+
+
+def test_outcomes_keep_every_character_and_of_two_the_last_counts(ledger: Ledger) -> None:
+    ledger.intend([write(seq) for seq in range(len(TEXTS))])
+    first = [(seq, State.UNKNOWN, None, "nobody knows") for seq in range(len(TEXTS))]
+    ledger.settle("r1", [*first, *((seq, State.REJECTED, text, text) for seq, text in enumerate(TEXTS))])
+    settled = [(found.state, found.sink_id, found.reason) for found in ledger.writes("r1")]
+    assert settled == [(State.REJECTED, text, text) for text in TEXTS]
 
 
 def test_outcomes_in_any_order_reach_their_writes_and_no_others(ledger: Ledger) -> None:
