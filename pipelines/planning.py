@@ -98,8 +98,8 @@ class _Planning:
         )
         released = frozenset(failure.key for failure in failures if failure.released)
         dismissed = {failure.key: failure.request for failure in engine.ledger.failures(spec.name, dismissed=True)}
+        position = engine.ledger.position(spec.name, spec_hash(spec))
         if self.window is None:
-            position = engine.ledger.position(spec.name, spec_hash(spec))
             taken = due(staged, self.raw, position, frozenset(failure.source_id for failure in failures))
         else:
             taken = due_in(engine.staging, spec, self.window, self.raw)
@@ -117,7 +117,7 @@ class _Planning:
         with engine.staging.begin(plan_dataset(spec)) as writer:
             digest = changes.digest(self._kept(_numbered(rows.make()), writer))
             adopted, refused = self._store_adopted(), self._store_refused(rows.refused)
-            plan = self._value(rows, named(spec, digest), self._previous_read(staged), adopted, refused)
+            plan = self._value(rows, named(spec, digest), self._previous_read(staged, position), adopted, refused)
             batch = writer.commit(plan.note())
         engine.staging.put_index(batch, "desired", {"position": np.concatenate([*rows.at, np.empty(0, np.int64)])})
         return Plan.from_note(batch.id, batch.note)
@@ -313,11 +313,15 @@ class _Planning:
     def _of_window(self) -> tuple[str, ...]:
         return () if self.window is None else warnings_of(self.engine.staging, self.spec, self.window, self.raw)
 
-    def _previous_read(self, staged: list[Batch]) -> int | None:
-        """How many records the last full read before this one gave; None where this is no full read or the first."""
+    def _previous_read(self, staged: list[Batch], position: str | None) -> int | None:
+        """How many records the last full read before this one gave; None where this is no full read or the first.
+
+        An empty one counts only once this sync took it (up to `position`): asking again does not make it believable.
+        """
         if not self._whole_source:
             return None
-        return next((batch.count for batch in reversed(staged) if is_full(batch) and batch.id < self.raw.id), None)
+        before = (batch for batch in reversed(staged) if is_full(batch) and batch.id < self.raw.id)
+        return next((batch.count for batch in before if batch.count or (position is not None and batch.id <= position)), None)
 
 
 def named(spec: SyncSpec, digest: str) -> str:

@@ -371,6 +371,17 @@ def test_a_sync_says_what_follows_a_lost_answer_over_what_its_connection_says_an
     assert both.run(both.spec()).created == 1
 
 
+def test_an_empty_source_stays_suspect_however_often_it_is_read_until_a_person_approves(both: World) -> None:
+    both.put_contacts(contact(1), contact(2, email=None))
+    both.run(both.spec())
+    both.put_contacts()
+    refused = [both.run(both.spec()) for _ in range(3)]
+    assert [(run.status, len(run.refusals)) for run in refused] == [("refused", 1)] * 3
+    assert both.ledger.failure_count("c2p") == 1
+    assert both.run(both.spec(), approve=refused[-1].digest).status == "ok"
+    assert both.run(both.spec()).status == "ok"
+
+
 @pytest.mark.parametrize("partial", ["atomic", "stops"])
 def test_one_record_that_the_sink_refuses_holds_no_other_back_and_none_is_made_twice(both: World, partial: str) -> None:
     both.robostack.set_switch("max_text", "100")
