@@ -23,6 +23,11 @@ def problems(spec: SyncSpec, at: At, source: Stream | None, sink: Stream | None)
 
     `at(*keys)` says where a setting of the sync is written.
     """
+    if spec.source == spec.target and spec.mode != "update":
+        yield (
+            f"{at('to')}: from and to are both {spec.target}, and mode: {spec.mode} would read what it wrote as new records; "
+            "use mode: update, or write to another stream"
+        )
     if spec.mode == "mirror":
         yield from _mirror(spec, at, source)
     if source is not None:

@@ -103,6 +103,11 @@ def test_a_field_that_the_source_does_not_have_is_named(here: Project) -> None:
     refused(here, 3, "emial")
 
 
+def test_a_sync_of_a_stream_into_itself_may_only_update_it(here: Project) -> None:
+    here.sync(**{"to": "here.contacts"})
+    refused(here, 3, "from and to are both here.contacts", "use mode: update")
+
+
 def test_a_mirror_that_would_delete_everything_is_refused_by_a_guard(here: Project) -> None:
     here.sync(
         "emptied", mode="mirror", **{"from": "here.companies", "to": "there.orgs", "match": ["domain"], "fields": {"domain": "domain"}}
