@@ -12,7 +12,7 @@ from tests.simulation.many import run_range
 from tests.simulation.report import failing
 from tests.simulation.schedule import play, simulating
 
-SCHEDULES, EACH = 5000, 250  # `make simulate` plays a million
+SCHEDULES, EACH = 10_000, 250  # `make simulate` plays a million
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, EACH))
