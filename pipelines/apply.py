@@ -55,11 +55,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Applied:
-    """How far it got: records that have an answer or a lost one, calls made, and the error that ended it early, if one did."""
+    """How far it got: records that have an answer or a lost one, calls made, and the error that ended it early, if one did.
+
+    `in_vain`: creates were sent several in a call, and every such call was refused as a whole.
+    """
 
     record_count: int
     call_count: int
     stopped_by: ConnectorError | None = None
+    in_vain: bool = False
 
 
 @dataclass
@@ -131,6 +135,7 @@ class _Application:
         self._settled: list[Settled] = []
         self._queue: deque[_Call] = deque()
         self._records = self._call_count = 0
+        self._several = {"refused": 0, "taken": 0}  # calls of several creates
         self._stopped_by: ConnectorError | None = None
 
     def send(self, windows: Iterator[list[_Call]]) -> Applied:
@@ -154,7 +159,8 @@ class _Application:
                         self._take(under_way.pop(future), future)
             finally:
                 self._drain(under_way)
-        return Applied(self._records, self._call_count, self._stopped_by)
+        in_vain = self._several["refused"] > 0 == self._several["taken"]
+        return Applied(self._records, self._call_count, self._stopped_by, in_vain)
 
     def _drain(self, under_way: dict[Future[list[Receipt]], _Call]) -> None:
         """However the sending ends: keep the answers that still come, and record as not sent what was intended and was not."""
@@ -221,7 +227,10 @@ class _Application:
         except BaseException:
             self._record([(write.seq, State.UNKNOWN, None, "the write was interrupted") for write in call.writes])
             raise
-        if any(receipt.result is Result.REFUSED_BATCH for receipt in receipts.values()):
+        refused = any(receipt.result is Result.REFUSED_BATCH for receipt in receipts.values())
+        if call.op == "create" and len(call.writes) > 1:
+            self._several["refused" if refused else "taken"] += 1
+        if refused:
             self._bisect(call, receipts)
             return
         self._size.learn(clean=all(receipt.result is not Result.UNKNOWN for receipt in receipts.values()))

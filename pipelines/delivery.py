@@ -14,7 +14,7 @@ from connectors import jsontext
 from connectors.errors import ConnectorError
 from connectors.permission import writing_while
 from pipelines import changes
-from pipelines.apply import Applied, Journal, Target, apply
+from pipelines.apply import FIRST_CALL, Applied, Journal, Target, apply
 from pipelines.arrays import single
 from pipelines.assumed import assumed
 from pipelines.chunked import chunked
@@ -172,18 +172,23 @@ class Delivery:
     def _settle_all(self, look: Look, may_send: bool) -> None:
         """Settle, send again what may be (unanswered writes that did not happen, the good records of refused calls), and look again.
 
-        Refused calls are halved from round to round until the record that the platform refuses stands alone.
+        Refused calls are halved from round to round until the record that the platform refuses stands alone. Where no call of
+        several got through although they were halved and small, each record goes alone: the platform refuses such calls, or too
+        many records for halving to be worth its calls.
         """
         only: set[int] | None = None
         attempt, size = 1, min(self.spec.writes.batch, self._largest_call())
+        in_vain = False
         while True:
             again = [write for chunk in chunked(self._todo(only), CHUNK) for write in self._settle(chunk, look.observed, look.proven)]
             if not again or not may_send:
                 return
             attempt += 1
-            if any(write.state is State.REFUSED for write in again):
-                size = max(1, size // 2)
-            may_send = self._send([_plan_rows(again, self.spec.match)], attempt, size).stopped_by is None
+            refused = sum(write.state is State.REFUSED for write in again)
+            if refused:
+                size = 1 if in_vain and size <= FIRST_CALL else max(1, min(size, refused) // 2)
+            applied = self._send([_plan_rows(again, self.spec.match)], attempt, size)
+            may_send, in_vain = applied.stopped_by is None, applied.in_vain
             only = {write.seq for write in again}
             look = self._look(only)
 

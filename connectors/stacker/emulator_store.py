@@ -30,7 +30,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "start_echo": ("yes", "no"),
     "include_fields": ("with_sid", "exact", "ignored", "refused"),
     "write_answers": ("record", "nothing"),  # what a single create or update is answered with; nothing: 204
-    "bulk": ("works", "404", "405", "501"),
+    "bulk": ("works", "404", "405", "501", "400", "403"),
     "bulk_match": ("sid", "never", "email", "domain", "number"),  # what marks an update: the sid, nothing, a key field
     "bulk_unknown_sid": ("creates", "refused"),
     "bulk_failure": ("atomic", "stops", "skips"),  # stops: 400, those before it stay; skips: 200 without the bad ones

@@ -108,7 +108,7 @@ class StackerSink(StackerSource):
             answer = self.client.bulk_upsert_records(name, [change.fields for change in changes])
             created, updated = _sids(answer, "created"), _sids(answer, "updated")
         except RefusedError as refusal:
-            if self._no_such_call(name, refusal):
+            if self._no_such_call(name, refusal) or (first and self._kept_from(stream, changes, refusal)):
                 self._bulk = False
                 yield from self._singly(name, changes)
             else:
@@ -170,6 +170,15 @@ class StackerSink(StackerSource):
         except (ConfigError, ContractError, RetryableError, UnknownOutcome):
             pass
         return False
+
+    def _kept_from(self, stream: Stream, changes: Sequence[Change], refusal: RefusedError) -> bool:
+        """Whether a 403 may speak of the bulk call alone: nothing of it was written, and one record alone tells what the key may do.
+
+        Raises CredentialsError where something of it may have been written.
+        """
+        if refusal.status == 403 and self._left_behind(stream, changes):
+            raise CredentialsError(f"the bulk call was {_words(refusal)}; check the key of this connection and what it may do")
+        return refusal.status == 403
 
     def _refused_bulk(self, stream: Stream, changes: Sequence[Change], refusal: RefusedError) -> Iterator[Receipt]:
         """Whether a refused call left anything behind is not documented: look before saying that it did not."""

@@ -87,7 +87,7 @@ def test_a_bulk_call_with_a_bad_record_is_refused_only_where_nothing_was_written
     assert len(held.records) == 1 + made
 
 
-@pytest.mark.parametrize(("status", "asked"), [("404", 2), ("405", 1), ("501", 1)])
+@pytest.mark.parametrize(("status", "asked"), [("404", 2), ("405", 1), ("501", 1), ("403", 1)])
 def test_records_are_created_one_by_one_where_there_is_no_bulk_call_and_it_is_asked_for_once(status: str, asked: int) -> None:
     store, held = emptied(bulk=status)
     with connected(store) as sink:
@@ -95,6 +95,13 @@ def test_records_are_created_one_by_one_where_there_is_no_bulk_call_and_it_is_as
         assert sink.request_counts()["write"] == asked + 5
     assert {receipt.result for receipt in receipts} == {Result.APPLIED}
     assert len(held.records) == 6
+
+
+def test_a_403_of_a_bulk_call_stops_the_run_where_something_of_it_may_have_been_written() -> None:
+    store, held = emptied(bulk="403")
+    with connected(store) as sink, pytest.raises(CredentialsError, match="bulk call was refused with status 403"):
+        write(sink, [*creates("a"), Change(9, "create", {"number": "first"}, {"number": "first", "note": "there already"})])
+    assert len(held.records) == 1
 
 
 def test_a_person_can_say_what_a_refused_bulk_call_means() -> None:
