@@ -5,7 +5,7 @@ from dataclasses import replace
 from pipelines.engine import Engine
 from pipelines.keys import members_of, plain_id, same_id
 from pipelines.ledger import Match, Run, State, Write
-from pipelines.settle import hashes_of
+from pipelines.settle import hashes_of, matched_then
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset
 
@@ -45,10 +45,13 @@ def remember_made(engine: Engine, spec: SyncSpec) -> None:
         now = _match(write, old.get(_place(write)))
         if now != old.get(_place(write)):
             old[_place(write)] = lost[write.key] = now
-    hashes = hashes_of(list(lost), spec, desired[-1].schema) if lost else []
+    of_run: dict[str, list[Match]] = {}
     runs = {write.key: write.run_id for write in done}
-    for match, key_hash in zip(lost.values(), hashes, strict=True):
-        engine.ledger.put_matches(spec.name, runs[match.key], [replace(match, key_hash=int(key_hash))])
+    for match in lost.values():
+        of_run.setdefault(runs[match.key], []).append(match)
+    for run_id, found in of_run.items():
+        hashes = hashes_of([match.key for match in found], matched_then(engine, spec, run_id), desired[-1].schema)
+        engine.ledger.put_matches(spec.name, run_id, [replace(match, key_hash=int(one)) for match, one in zip(found, hashes, strict=True)])
     keys = {_place(write): write.key for write in updates}
     if moved := [match for match in before if keys.get(_place(match), match.key) != match.key]:
         engine.ledger.drop_moved(spec.name, moved)

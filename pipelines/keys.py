@@ -31,6 +31,12 @@ def key_values(key: str, match: Sequence[str]) -> dict[str, JsonValue]:
     return dict(zip(match, values if isinstance(values, list) else [values], strict=True))
 
 
+def value_count(key: str) -> int:
+    """How many match fields the JSON list of a key has."""
+    values = jsontext.loads(key)
+    return len(values) if isinstance(values, list) else 1
+
+
 def same_id(one: str | None, other: str | None) -> bool:
     """Whether two ids of the sink (JSON text) are the same; a platform may spell one as a number here and as a text there."""
     return one is not None and other is not None and plain_id(one) == plain_id(other)

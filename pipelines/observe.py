@@ -161,7 +161,9 @@ def _remembered(engine: Engine, spec: SyncSpec, stream: Stream) -> Iterator[list
             return
         values = jsontext.loads(match.applied)
         record: Record = {**values} if isinstance(values, dict) else {}
-        record.update(key_values(match.key, spec.match))
+        if any(name not in record for name in spec.match):  # the sync matches by other fields than when it wrote this
+            yield None
+            return
         record[stream.id_field] = jsontext.loads(match.sink_id)
         chunk.append(record)
         if len(chunk) == CHUNK:

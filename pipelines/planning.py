@@ -18,7 +18,7 @@ from pipelines.diff import diff, unchanged
 from pipelines.elsewhere import ask_for_ids
 from pipelines.engine import Engine, Progress, completeness, is_full, raw_dataset, silent, spec_hash
 from pipelines.fence import target_of
-from pipelines.keys import key_values
+from pipelines.keys import key_values, value_count
 from pipelines.ledger import NEVER_SHOWN
 from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
@@ -229,7 +229,8 @@ class _Planning:
         for chunk in chunks(np.sort(self.desired.index.position)):
             rows = self.engine.staging.take(self.desired.batch, chunk, ["__key", "__source_id"])
             keys.update(rows["__key"].to_pylist())
-            keys.update(match.key for match in self.engine.ledger.matches_of_sources(self.spec.name, rows["__source_id"].to_pylist()))
+            known = self.engine.ledger.matches_of_sources(self.spec.name, rows["__source_id"].to_pylist())
+            keys.update(match.key for match in known if value_count(match.key) == len(self.spec.match))  # else it was matched otherwise
         return sorted(keys)
 
     # what is stored

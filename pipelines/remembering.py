@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipelines import changes
 from pipelines.engine import Engine
+from pipelines.keys import same_id
 from pipelines.ledger import Failure, Match, State, Write
 from pipelines.plan import Plan
 from pipelines.planning import adopted_dataset, refused_dataset
@@ -70,9 +71,16 @@ def remember(
 
 
 def adopt(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan) -> None:
-    """Pairs that were the same already: this sync knows them from now on."""
+    """Pairs that were the same already: this sync knows them from now on, and no longer by another key, if it matched otherwise before."""
+    ledger = engine.ledger
+    known = ledger.knows_any(spec.name)
     for part in engine.staging.scan(kept_batch(engine.staging, adopted_dataset(spec), plan.adopted_id)):
-        engine.ledger.put_matches(spec.name, run_id, (Match(**row) for row in part.to_pylist()))
+        pairs = [Match(**row) for row in part.to_pylist()]
+        now = {match.source_id: match for match in pairs if match.source_id}
+        before = list(ledger.matches_of_sources(spec.name, list(now))) if known else []
+        ledger.put_matches(spec.name, run_id, pairs)
+        otherwise = (old for old in before if old.source_id and old.key != now[old.source_id].key)
+        ledger.drop_moved(spec.name, [old for old in otherwise if same_id(old.sink_id, now[str(old.source_id)].sink_id)])
 
 
 def keep_failures(engine: Engine, run_id: str, plan: Plan, sent: Sent) -> None:

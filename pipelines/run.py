@@ -353,7 +353,7 @@ class SyncRun:
             plan = self._planned(beside=not settle)
             counts = plan.counts
             event("planned", create=counts.create, update=counts.update, delete=counts.delete, refusals=len(plan.refusals))
-        self._note({"plan": plan.batch_id})
+        self._note({"plan": plan.batch_id, "match": list(self.spec.match)})
         return plan
 
     @contextmanager

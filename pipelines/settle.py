@@ -120,8 +120,28 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
     left = engine.ledger.open_writes(spec.name)
     if not left:
         return 0
-    stream = engine.sink(spec.target_connection).stream(spec.target_stream)
     wait_until_quiet(engine, spec, max(write.intent_at for write in left))
+    of_run: dict[str, list[Write]] = {}
+    for write in left:
+        of_run.setdefault(write.run_id, []).append(write)
+    keyed: dict[tuple[str, ...], list[Write]] = {}
+    for run_id, writes in of_run.items():
+        keyed.setdefault(matched_then(engine, spec, run_id).match, []).extend(writes)
+    for match, writes in keyed.items():
+        _recover(engine, spec.model_copy(update={"match": match}), writes, progress)
+    return len(left)
+
+
+def matched_then(engine: Engine, spec: SyncSpec, run_id: str) -> SyncSpec:
+    """The sync with the match fields that it had in that run: what the keys of the run's writes are made of."""
+    run = engine.ledger.run(run_id)
+    match = tuple(run.summary.get("match", ())) if run is not None else ()
+    return spec.model_copy(update={"match": match}) if match else spec
+
+
+def _recover(engine: Engine, spec: SyncSpec, left: Sequence[Write], progress: Progress) -> None:
+    """Settle these writes, whose keys are made of the match fields of `spec`."""
+    stream = engine.sink(spec.target_connection).stream(spec.target_stream)
     looked_up = [write for write in left if write.op != "update" or spec.drift != "overwrite"]
     if looked_up:
         types = pa.schema([(name, pa.string()) for name in spec.match])
@@ -136,7 +156,6 @@ def recover(engine: Engine, spec: SyncSpec, *, progress: Progress = silent) -> i
                 _record(engine, spec, chunk, settle(engine, spec, stream, observed, chunk, hits, proven=proven))
     updates = [write for write in left if write.op == "update" and spec.drift == "overwrite"]
     _record(engine, spec, updates, [(write.seq, State.SUPERSEDED, None, _SUPERSEDED) for write in updates])
-    return len(left)
 
 
 def _settle_deletes(

@@ -25,7 +25,7 @@ from pipelines.plan import NEVER, Counts, Plan, promises, refusals
 from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
 from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
 from pipelines.run import Kind, SyncRun
-from pipelines.settle import CHUNK, find
+from pipelines.settle import CHUNK, find, matched_then
 from pipelines.spec import SyncSpec
 from pipelines.staging import Dataset
 
@@ -71,6 +71,11 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
     stream = engine.sink(spec.target_connection).stream(spec.target_stream)
     epoch = NEVER if beside else engine.ledger.epoch(target_of(engine, spec))
     writes = list(engine.ledger.writes(run_id, [State.CONFIRMED]))
+    if (then := matched_then(engine, spec, run_id).match) != spec.match:
+        raise ConfigError(
+            f"run {run_id} matched records by {', '.join(then)}, and {spec.name} matches them by {', '.join(spec.match)} now, by which "
+            f"what it wrote cannot be found again; put match: [{', '.join(then)}] back for as long as you undo it"
+        )
     if not writes:
         raise ConfigError(f"run {run_id} wrote nothing that could be taken back; `crossdock runs {spec.name}` lists the runs")
     for op in sorted({_INVERSE[write.op] for write in writes}):
