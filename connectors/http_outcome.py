@@ -58,10 +58,11 @@ def judge(request: Sent, status: int, headers: Mapping[str, str], words: str, no
     said = f" ({words})" if words else ""
     where = f"{request.where} was answered {status}{said}"
     wish_s = retry_after_s(headers, now)
-    if status == 401 or (status == 403 and 403 not in request.certified):
+    too_fast = status == 429 or (status == 403 and wish_s is not None)  # no login becomes valid by waiting
+    if status == 401 or (status == 403 and not too_fast and 403 not in request.certified):
         refused = CredentialsError(f"{where}: the platform refused the credentials; check the keys of this connection and what they may do")
         return Ending(refused, expired=status == 401)
-    if status == 429:
+    if too_fast:
         wait = f" for {wish_s:,.0f} s" if wish_s is not None else ""
         error = RetryableError(
             f"{where}: too many requests, it asks to be left alone{wait}; lower rate_limit, or run again later", retry_after_s=wish_s

@@ -170,8 +170,11 @@ def test_an_unknown_host_was_not_sent(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("delivery", [READ, *WRITES])
-def test_429_is_repeated_for_every_class_and_never_before_it_was_asked(delivery: Delivery, clock: FakeClock) -> None:
-    outcome, server = send(first(answer(429, headers={"Retry-After": "7"})), clock, request_of(delivery))
+@pytest.mark.parametrize("status", [429, 403])
+def test_too_many_requests_are_repeated_for_every_class_and_never_before_it_was_asked(
+    delivery: Delivery, status: int, clock: FakeClock
+) -> None:
+    outcome, server = send(first(answer(status, headers={"Retry-After": "7"})), clock, request_of(delivery))
     assert isinstance(outcome, Answer)
     assert not outcome.repeated
     assert len(server.requests) == 2
