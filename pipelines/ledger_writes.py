@@ -84,9 +84,11 @@ class Writes(Database):
             rows = connection.execute(asking.WRITE_COUNTS, {"this_run": run_id}).all()
         return {(op, State(state)): count for op, state, count in rows}
 
-    def history(self, sync: str, key: str) -> list[tuple[Write, str | None]]:
-        """Every write of one record across runs, oldest first, each with the time it was settled."""
-        query = sa.select(tables.writes).where(tables.writes.c.sync == sync, tables.writes.c.key == key).order_by(tables.writes.c.intent_at)
+    def history(self, sync: str, key: str, source_id: str | None = None) -> list[tuple[Write, str | None]]:
+        """Every write of one record across runs, by its key or its id at the source, oldest first, each with the time it was settled."""
+        columns = tables.writes.c
+        named = columns.key == key if source_id is None else sa.or_(columns.key == key, columns.source_id == source_id)
+        query = sa.select(tables.writes).where(columns.sync == sync, named).order_by(columns.intent_at)
         with self._begin() as connection:
             return [(_write(row), row["settled_at"]) for row in connection.execute(query).mappings()]
 

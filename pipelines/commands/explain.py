@@ -43,20 +43,35 @@ def explain(
 def _record(
     project: "Runtime", sync: str, typed: list[str]
 ) -> "tuple[str, Match | None, list[tuple[Write, str | None]], list[Failure]] | None":
-    """What the ledger knows of the record: by match key, else by its id at the source."""
+    """What the ledger knows of the record: by match key, else by its id at the source. Its writes are those under its other keys, too."""
     ledger = project.ledger
     candidates = spellings(typed)
     if len(typed) == 1:
         candidates += [match.key for match in ledger.matches_of_sources(sync, typed)]
+        candidates += [write.key for write, _ in ledger.history(sync, "", typed[0])[-1:]]
     pending = ledger.failures(sync)
     for key in candidates:
         match = next(iter(ledger.matches(sync, [key])), None)
         history = ledger.history(sync, key)
         left = [failure for failure in pending if failure.key == key]
         if match is not None or history or left:
+            source_id = _source_id(match, history, left)
+            if source_id:
+                history = ledger.history(sync, key, source_id)
+                match = match or next(iter(ledger.matches_of_sources(sync, [source_id])), None)
             return key, match, history, left
     left = [failure for failure in pending if len(typed) == 1 and means(typed[0], failure.key, failure.source_id)]
     return (left[0].key, None, [], left) if left else None
+
+
+def _source_id(match: "Match | None", history: "list[tuple[Write, str | None]]", pending: "list[Failure]") -> str | None:
+    """The record's id at the source, as it was known last; a delete, or a record that was put back, is written without one."""
+    known = [
+        match.source_id if match else None,
+        *(write.source_id for write, _ in reversed(history)),
+        *(failure.source_id for failure in pending),
+    ]
+    return next((one for one in known if one), None)
 
 
 def _not_found(project: "Runtime", sync: str, typed: list[str]) -> str:
@@ -78,11 +93,11 @@ def _life(
     history: "list[tuple[Write, str | None]]",
     pending: "list[Failure]",
 ) -> dict[str, Any]:
-    seen = [match.source_id] if match else [*(write.source_id for write, _ in history), *(failure.source_id for failure in pending)]
-    source_id = next(iter(seen), None)
+    source_id = _source_id(match, history, pending)
     return {
         "sync": sync,
         "key": decoded(key) if key else None,
+        "key_now": decoded(match.key) if match and match.key != key else None,
         "source_id": source_id,
         "sink_id": decoded(match.sink_id) if match else None,
         "applied": decoded(match.applied) if match else None,
@@ -138,6 +153,8 @@ def _show(life: dict[str, Any], pending: "list[Failure]") -> None:
     out = screen()
     out.line((", ".join(shown(value) for value in life["key"] or ["a record without a key"]), "bold"), f"  in {life['sync']}")
     out.line()
+    if life["key_now"]:
+        out.line("key now    ", ", ".join(shown(value) for value in life["key_now"]), indent=2)
     out.line("source id  ", shown(life["source_id"]) if life["source_id"] is not None else "not known", indent=2)
     out.line("sink id    ", shown(life["sink_id"]) if life["sink_id"] is not None else "not matched to a record of the sink", indent=2)
     runs = {one["run_id"]: one for one in life["runs"]}

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,25 @@ def test_explain_tells_what_was_written_before_and_after(ran: Project) -> None:
 def test_explain_finds_a_record_by_its_source_id_too(ran: Project) -> None:
     source_id = ran.json("explain", "c2p", "p2@example.com")["source_id"]
     assert ran.json("explain", "c2p", source_id)["key"] == ["p2@example.com"]
+
+
+def test_explain_tells_a_life_whole_whatever_key_the_record_had_and_after_it_is_gone(tmp_path: Path) -> None:
+    with project(tmp_path) as made:
+        made.sync(mode="mirror", deletes={"max_count": 9, "max_share": 1.0})
+        made.contacts(contact(1), contact(2))
+        made.run("run", "c2p")
+        held = made.here.objects["contacts"]
+        sid = next(one for one in held.records if made.json("explain", "c2p", one)["key"] == ["p1@example.com"])
+        made.here.update(held, sid, {"email": "moved@example.com"})
+        made.run("run", "c2p")
+        old, new = made.json("explain", "c2p", "p1@example.com"), made.json("explain", "c2p", "moved@example.com")
+        assert [write["op"] for write in new["writes"]] == ["create", "update"]
+        assert (old["writes"], old["key_now"], old["sink_id"]) == (new["writes"], ["moved@example.com"], new["sink_id"])
+        made.here.delete(held, sid)
+        made.run("run", "c2p")
+        gone = made.json("explain", "c2p", sid)
+        assert (gone["key"], gone["sink_id"]) == (["moved@example.com"], None)
+        assert [write["op"] for write in gone["writes"]] == ["create", "update", "delete"]
 
 
 def test_explain_tells_why_a_record_is_pending(ran: Project) -> None:
