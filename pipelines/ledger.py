@@ -4,6 +4,8 @@ A write is recorded before it is sent (`intend`, durable) and settled after its 
 whatever is found unsettled later has an unknown outcome and is looked up, never resent blindly.
 """
 
+import sqlite3
+
 import sqlalchemy as sa
 
 from connectors.base import Clock
@@ -23,6 +25,13 @@ class Ledger(Runs, Writes, Crosswalk, Failures, Rights):
     """All of it, on one database. Threads may share it; every method is one transaction."""
 
 
+def _why(error: Exception) -> str:
+    """What a file system or SQLite says; of a server's words, which may quote anything, only their kind."""
+    cause = getattr(error, "orig", None)
+    words = str(cause) if isinstance(cause, sqlite3.Error) else (error.strerror or "") if isinstance(error, OSError) else ""
+    return words or type(error).__name__
+
+
 def open_ledger(url: str, clock: Clock) -> Ledger:
     """The ledger at `sqlite:///path` or `postgresql://…`. Raises ConfigError where it cannot be opened."""
     if url.startswith("postgresql://"):
@@ -37,6 +46,6 @@ def open_ledger(url: str, clock: Clock) -> Ledger:
     except (sa.exc.SQLAlchemyError, OSError) as error:
         place = url.split("@")[-1]
         named = "CROSSDOCK_LEDGER, or CROSSDOCK_DATABASE"
-        raise ConfigError(f"the ledger at {place} cannot be opened ({type(error).__name__}); check {named}") from error
+        raise ConfigError(f"the ledger at {place} cannot be opened ({_why(error)}); check {named}") from error
     except ImportError as error:
         raise ConfigError(f"the driver of {url.split('://')[0]}:// is not installed ({error}); install crossdock[postgres]") from error

@@ -223,6 +223,12 @@ def test_a_run_keeps_the_facts_of_its_steps(ledger: Ledger) -> None:
     assert ledger.run("nobody") is None
 
 
+def test_a_file_that_is_no_ledger_is_refused_with_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(ConfigError, match=r"cannot be opened \(file is not a database\); check CROSSDOCK_LEDGER"):
+        open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", FakeClock())
+
+
 def test_processes_that_open_a_new_ledger_at_the_same_moment_all_get_it(url: str) -> None:
     with ThreadPoolExecutor(6) as opening:
         for opened in list(opening.map(lambda _: open_ledger(url, CLOCK), range(6))):
