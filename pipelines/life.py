@@ -44,11 +44,16 @@ class Lived:
     mapped: Record | None = None
 
 
-def life(staging: Staging, ledger: Ledger, sync: str, key: str | None, source_id: str | None, raw: Dataset | None) -> list[Lived]:
-    """What became of one record in each run whose plan is still staged, oldest first. `raw` is where its source's batches lie, if known."""
+def life(
+    staging: Staging, ledger: Ledger, sync: str, key: str | None, source_id: str | None, raw: Dataset | None, by_mode: str = ""
+) -> list[Lived]:
+    """What became of one record in each run whose plan is still staged, oldest first. `raw` is where its source's batches lie, if known.
+
+    `by_mode` says why the sync's mode leaves this record alone, where it does.
+    """
     plans = {batch.id: batch for batch in staging.batches(Dataset(("plan", sync)))}
     planned = [run for run in ledger.runs(sync, RUNS) if run.summary.get("plan") in plans]
-    looked = _Looked(staging, sync, key, source_id, staging.batches(raw) if raw is not None else [])
+    looked = _Looked(staging, sync, key, source_id, staging.batches(raw) if raw is not None else [], by_mode)
     return [looked.at(run, plans[run.summary["plan"]]) for run in reversed(planned)]
 
 
@@ -59,13 +64,15 @@ class _Looked:
     key: str | None
     source_id: str | None
     reads: Sequence[Batch]
+    by_mode: str
 
     def at(self, run: Run, plan: Batch) -> Lived:
         """What the run with this plan made of the record."""
         desired = self._batch("desired", plan.note["desired_id"])
         mapped = self._first(desired, {"__source_id": self.source_id, "__key": self.key}) if desired is not None else None
         taken = [] if desired is None else desired.note.get("raw", [])
-        read = self._as_read([batch for batch in self.reads if batch.id in taken])
+        source_id = self.source_id if mapped is None else str(mapped["__source_id"][0].as_py())
+        read = self._as_read([batch for batch in self.reads if batch.id in taken], source_id)
         outcome, reason = self._outcome(plan, mapped is not None, read is not None)
         return Lived(run, outcome, reason, read, _record(mapped) if mapped is not None else None)
 
@@ -78,7 +85,7 @@ class _Looked:
             row = found.to_pylist()[0]
             return str(row["outcome"]), str(row["reason"])
         if mapped:
-            return "unchanged", ""
+            return ("skipped", self.by_mode) if self.by_mode else ("unchanged", "")
         if read:
             return "skipped", "where leaves it out"
         whole = next((batch.note.get("mode") == "full" for batch in self.reads if batch.id == plan.note["raw_id"]), None)
@@ -93,12 +100,12 @@ class _Looked:
                 if key_of(row["key"]) == self.key:
                     yield "delete"
 
-    def _as_read(self, batches: Sequence[Batch]) -> Record | None:
+    def _as_read(self, batches: Sequence[Batch], source_id: str | None) -> Record | None:
         """The record as the newest of these reads showed it."""
         for batch in reversed(batches):
             field = batch.note.get("stream", {}).get("id_field")
-            if self.source_id is not None and field in batch.schema.names:
-                found = self._first(batch, {str(field): self.source_id})
+            if source_id is not None and field in batch.schema.names:
+                found = self._first(batch, {str(field): source_id})
                 if found is not None:
                     return _record(found)
         return None

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "explain"]
 
+_BY_MODE = {
+    ("update", False): "mode: update, and the sink shows no record with this key",
+    ("insert", False): "mode: insert, and the sink has a record with this key",
+    ("insert", True): "mode: insert, and the sink has a record with this key",
+}
 Sync = Annotated[str, typer.Argument(help="The sync: a folder below pipelines/defs.")]
 
 
@@ -61,7 +66,10 @@ def _record(
                 match = match or next(iter(ledger.matches_of_sources(sync, [source_id])), None)
             return key, match, history, left
     left = [failure for failure in pending if len(typed) == 1 and means(typed[0], failure.key, failure.source_id)]
-    return (left[0].key, None, [], left) if left else None
+    if left:
+        return left[0].key, None, [], left
+    met = (key for key in candidates if any(run["mapped"] is not None for run in _runs(project, sync, key, None, matched=False)))
+    return next(((key, None, [], []) for key in met), None)
 
 
 def _source_id(match: "Match | None", history: "list[tuple[Write, str | None]]", pending: "list[Failure]") -> str | None:
@@ -101,19 +109,20 @@ def _life(
         "source_id": source_id,
         "sink_id": decoded(match.sink_id) if match else None,
         "applied": decoded(match.applied) if match else None,
-        "runs": _runs(project, sync, key, source_id),
+        "runs": _runs(project, sync, key, source_id, matched=match is not None),
         "writes": [_told_write(project, write, settled_at) for write, settled_at in history],
         "pending": [told_failure(failure) for failure in pending],
     }
 
 
-def _runs(project: "Runtime", sync: str, key: str, source_id: str | None) -> list[dict[str, Any]]:
-    """What the runs that staging still shows made of the record, oldest first."""
+def _runs(project: "Runtime", sync: str, key: str, source_id: str | None, *, matched: bool) -> list[dict[str, Any]]:
+    """What the runs that staging still shows made of the record, oldest first. `matched`: whether it was ever found in the sink."""
     from pipelines.engine import raw_dataset
     from pipelines.life import life
 
     file = project.syncs.files.get(sync)
-    lived = life(project.staging, project.ledger, sync, key or None, source_id, raw_dataset(file.spec) if file else None)
+    why = _BY_MODE.get((file.spec.mode, matched), "") if file else ""
+    lived = life(project.staging, project.ledger, sync, key or None, source_id, raw_dataset(file.spec) if file else None, why)
     return [
         {
             "run_id": one.run.run_id,

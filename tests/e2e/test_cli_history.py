@@ -95,6 +95,18 @@ def test_explain_tells_a_life_whole_whatever_key_the_record_had_and_after_it_is_
         assert [write["op"] for write in gone["writes"]] == ["create", "update", "delete"]
 
 
+@pytest.mark.parametrize(("mode", "left"), [("update", "p2@example.com"), ("insert", "p1@example.com")])
+def test_explain_tells_of_a_record_that_the_mode_leaves_alone(tmp_path: Path, mode: str, left: str) -> None:
+    with project(tmp_path) as made:
+        made.sync(mode=mode)
+        made.contacts(contact(1), contact(2))
+        made.there.add_resource("people", [{"email": "p1@example.com", "name": "Before", "score": 1}])
+        assert made.json("run", "c2p")["skipped"] == 1
+        (told,) = made.json("explain", "c2p", left)["runs"]
+        assert (told["outcome"], told["read"]["email"], told["reason"][:12]) == ("skipped", left, f"mode: {mode}")
+        assert f"mode: {mode}" in made.run("explain", "c2p", left).out
+
+
 def test_explain_tells_why_a_record_is_pending(ran: Project) -> None:
     assert "invalid (score)" in ran.run("explain", "c2p", "p3@example.com").out
 
