@@ -116,7 +116,8 @@ class _Reading:
             fresh = [number for number, one_id in enumerate(ids) if one_id not in one.stacks]
             size = max(size, len(ids), got.size or 0)
             repeated = bool(ids) and ids == before
-            if len(set(ids)) < len(ids) or (len(fresh) < len(ids) and not repeated):
+            wrapped = not fresh and self._believe_count and one.told == len(one.stacks)  # beyond the end it begins anew
+            if len(set(ids)) < len(ids) or (len(fresh) < len(ids) and not repeated and not wrapped):
                 one.trouble = one.trouble or "stacks come back on later pages: they move while they are read, or are in no order"
             for number in fresh:
                 one.stacks[ids[number]] = got.stacks[number]

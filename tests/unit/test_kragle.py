@@ -114,6 +114,21 @@ def test_a_list_at_rest_is_read_whole_and_proven(ids: set[int], size: int, count
     assert read.complete is proof
 
 
+@given(st.integers(2, 9), st.integers(1, 7), st.booleans())
+def test_a_list_that_begins_anew_beyond_its_last_page_is_read_once_through_where_its_count_says_where_it_ends(
+    pages: int, size: int, proof: bool
+) -> None:
+    asked: list[int] = []
+
+    def ask(page: int) -> Listed:
+        asked.append(page)
+        return Listed([{"id": (page - 1) % pages * size + number} for number in range(size)], pages * size, size)
+
+    read = read_list(ask, proof=proof)
+    assert (len(read.stacks), read.complete, read.doubts) == (pages * size, proof, ())
+    assert len(asked) == (pages + 1) * (1 + proof)
+
+
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_a_read_never_asks_for_more_pages_than_it_may(pages: int, size: int) -> None:
     asked = []
