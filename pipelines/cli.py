@@ -4,6 +4,7 @@ Exit status: 0 ok · 1 some records not delivered · 2 refused by a guard · 3 c
 4 platform out of reach or credentials refused · 5 internal · 130 stopped by Ctrl-C · 143 by SIGTERM.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -79,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read us, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = exits.OK
+    if status in (exits.INTERRUPTED, exits.TERMINATED):  # what was broken off still holds DuckDB's objects, whose library would say so
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 

@@ -204,15 +204,16 @@ def test_all_runs_those_looked_up_first_and_one_failure_leaves_the_others(here: 
 
 
 class _Held:
-    """Robostack, but every create waits until it is let go, after it was carried out."""
+    """Robostack, but every create (or what has that method) waits until it is let go, after it was carried out."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "PUT") -> None:
+        self._method = method
         self.arrived, self.let_go = threading.Event(), threading.Event()
 
     def __call__(self, app: Any) -> Any:
         async def wrapped(scope: Any, receive: Any, send: Any) -> None:
             async def late(message: Any) -> None:
-                if message["type"] == "http.response.start" and scope.get("method") == "PUT":
+                if message["type"] == "http.response.start" and scope.get("method") == self._method:
                     self.arrived.set()
                     await asyncio.get_running_loop().run_in_executor(None, self.let_go.wait)
                 await send(message)
