@@ -16,7 +16,7 @@ from connectors.settings import Ports
 from connectors.stacker.operations import OPERATION
 from connectors.stacker.settings import StackerSettings
 
-_CREATED = frozenset({200, 201})  # the documents say 201; a record with a sid is one all the same
+_CREATED = frozenset({200, 201})  # the documents say 200 of some and 201 of others; what came tells
 _DONE = frozenset({200, 201, 202, 204})  # any success says that it was done, or will be
 _REFUSALS = frozenset({400, 404, 405, 409, 413, 422, 501})
 _BULK_REFUSALS = _REFUSALS | {403}  # a key may be kept from this call alone
@@ -56,7 +56,7 @@ class StackerClient:
         `search` holds any of search, search_fields, include_fields, count, start, order_by and filters
         (a list of target, operation, value).
         """
-        return self._send("search_records", f"{_object(object_sid)}/search/", json=dict(search))
+        return self._send("search_records", f"{_object(object_sid)}/search/", json=dict(search), success=_CREATED)
 
     def search_records_csv(self, object_sid: str, **search: JsonValue) -> str:
         """One page as CSV text. It has no total and cannot tell null from ""; see the README."""

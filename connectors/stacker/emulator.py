@@ -116,7 +116,7 @@ async def _search(store: Store, request: Request) -> Response:
         store.before_search(store.searches)
     as_csv = request.headers.get("accept", "").split(";")[0].strip() == "text/csv"
     answer = search(store, target, body, as_csv=as_csv)
-    return Response(answer, media_type="text/csv" if as_csv else "application/json")
+    return Response(answer, int(store.switches["search_status"]), media_type="text/csv" if as_csv else "application/json")
 
 
 async def _create(store: Store, request: Request) -> Response:

@@ -28,6 +28,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "total": ("present", "absent", "page", "plus5", "minus5", "whole", "capped"),
     "start": ("works", "ignored"),
     "start_echo": ("yes", "no"),
+    "search_status": ("200", "201"),
     "include_fields": ("with_sid", "exact", "ignored", "refused"),
     "write_answers": ("record", "nothing"),  # what a single create or update is answered with; nothing: 204
     "bulk": ("works", "404", "405", "501", "400", "403"),
