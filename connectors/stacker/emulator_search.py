@@ -29,6 +29,8 @@ def search(store: Store, target: Object, body: dict[str, Json], *, as_csv: bool)
     matches = _matching(store, target, body)
     count, start = body.get("count", 1000), body.get("start", 0)
     cap = int(store.switches["page_cap"])
+    if cap and count > cap and store.switches["over_cap"] == "refused":
+        raise Refused(400, f"count is at most {cap}")
     size = min(count, cap) if cap else count
     if store.switches["start"] == "ignored":
         start = 0

@@ -25,6 +25,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "count": ("returned", "requested"),
     "empty_list": ("list", "null", "omitted"),  # how a list without items is written: records, and those of a bulk answer
     "page_cap": ("0", "…"),  # records in one answer at most; 0: as many as asked for
+    "over_cap": ("fewer", "refused"),
     "total": ("present", "absent", "page", "plus5", "minus5", "whole", "capped"),
     "start": ("works", "ignored"),
     "start_echo": ("yes", "no"),

@@ -6,13 +6,14 @@ from typing import TypeVar
 
 from connectors import arrow, jsontext
 from connectors.base import JsonBody, JsonValue, Record, Since
-from connectors.errors import ContractError, RefusedError
+from connectors.errors import ConfigError, ContractError, RefusedError
 from connectors.stacker.client import StackerClient
 from connectors.stacker.pages import Ask, Got
 from connectors.stacker.window import unwanted
 
 RECORDS = ("records",)
 _ANOTHER_NAME_MAY_HELP = (400, 404, 422)
+_TOO_MANY = (400, 413, 422)
 
 Filter = Mapping[str, JsonValue]
 T = TypeVar("T")
@@ -78,10 +79,16 @@ class Search:
             body["order_by"] = "sid"
         if ask.start:
             body["start"] = ask.start
-        got = self._send(body)
-        if got is None:
-            self.fields, self.note = None, "the platform cannot select fields, so all were read"
+        try:
             got = self._send(body)
+            if got is None:
+                self.fields, self.note = None, "the platform cannot select fields, so all were read"
+                got = self._send(body)
+        except RefusedError as refusal:
+            if body.keys() - {"start"} != {"count"} or refusal.status not in _TOO_MANY:
+                raise
+            advice = f"if the platform gives no {body['count']:,} records at once, set page_size to as many as it gives"
+            raise ConfigError(f"{str(refusal).removesuffix('; nothing was changed')}; {advice}") from None
         if got is None:
             raise ContractError("a search answered records without a sid; they cannot be told apart")
         return got

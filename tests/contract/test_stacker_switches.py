@@ -8,7 +8,7 @@ import pytest
 
 from connectors.arrow import records_of
 from connectors.base import Completeness, ReadRequest, Record, Since
-from connectors.errors import ConnectorError, ContractError
+from connectors.errors import ConfigError, ConnectorError, ContractError
 from connectors.stacker import CONNECTOR
 from connectors.stacker.emulator import create_app
 from connectors.stacker.emulator_objects import Object, decode
@@ -116,6 +116,17 @@ def test_no_silence_of_the_documents_makes_a_read_silently_wrong(way: dict[str, 
         assert {(record["sid"], record["stock"]) for record in records} == {(record["sid"], record["stock"]) for record in everything} or (
             not certificate.complete
         )
+
+
+def test_a_page_size_that_is_refused_names_the_setting_and_works_when_it_is_set() -> None:
+    store = Store(contacts=0, companies=0, orders=0, page_cap="30", over_cap="refused")
+    held = parts(store)
+    for request in (ReadRequest(), ReadRequest(fields=("stock",)), ReadRequest(proof=True)):
+        with connected(store) as sink, pytest.raises(ConfigError, match=f"count is at most 30.*no {PAGE} records at once, set page_size"):
+            read(sink, request)
+    with connected(store, page_size=30) as sink:
+        records, certificate = read(sink, ReadRequest(proof=True))
+    assert (len(records), certificate.complete) == (len(held.records), True)
 
 
 def test_a_look_up_that_finds_nothing_is_believed_only_where_eq_finds_what_is_there() -> None:
