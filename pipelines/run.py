@@ -410,6 +410,7 @@ class SyncRun:
         return {
             "digest": plan.digest,
             "complete": plan.complete,
+            "reasons": plan.reasons,
             "warnings": plan.warnings,
             "requests": kept.get("requests", {}),
             "duration_s": kept.get("duration_s", 0.0),

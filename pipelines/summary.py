@@ -19,7 +19,8 @@ class Summary:
     """The counts of one run or plan. For a plan, created, updated and deleted are what it would do.
 
     `differences` counts written records that did not read back as they were sent (None: nothing was read back), `drifted` those
-    that others had changed in the sink since this sync last wrote them.
+    that others had changed in the sink since this sync last wrote them. `reasons` say what shows that the read of the source is
+    `complete`, or why that is not proven.
     """
 
     sync: str
@@ -40,6 +41,7 @@ class Summary:
     requests: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     digest: str = ""
     complete: bool = False
+    reasons: tuple[str, ...] = ()
     duration_s: float = 0.0
     differences: int | None = None
     drifted: int = 0

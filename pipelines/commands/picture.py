@@ -88,8 +88,7 @@ def show_plan(out: Screen, spec: "SyncSpec", plan: "Plan", summary: "Summary", u
     show_changes(out, plan)
     show_undelivered(out, undelivered)
     show_refusals(out, [(one.message, one.approvable) for one in plan.refusals], plan.digest, command)
-    proof = ("complete", "green") if plan.complete else ("not proven complete", "yellow")
-    out.fact("read", proof, f": {visible('; '.join(plan.reasons))}" if plan.reasons else "")
+    _proof(out, summary)
     for number, promise in enumerate(plan.promises):
         out.fact("promised" if number == 0 else "", visible(promise))
     show_warnings(out, plan.warnings)
@@ -112,6 +111,8 @@ def show_run(out: Screen, spec: "SyncSpec", summary: "Summary", undelivered: Seq
     if summary.message:
         out.paragraph(visible(summary.message), indent=2)
     show_warnings(out, summary.warnings)
+    if summary.reasons:
+        _proof(out, summary)
     if summary.differences is not None:
         found = f"{summary.differences:,} of the written records differ from what was sent" if summary.differences else "no difference"
         out.fact("verified", (found, "yellow" if summary.differences else "green"), ", by reading back what was written")
@@ -160,6 +161,12 @@ def show_warnings(out: Screen, warnings: Sequence[str]) -> None:
     """What a person should know although nothing failed."""
     for warning in warnings:
         out.fact("warning", visible(warning), style="yellow")
+
+
+def _proof(out: Screen, summary: "Summary") -> None:
+    """Whether all of the source was seen, and what shows it."""
+    proof = ("complete", "green") if summary.complete else ("not proven complete", "yellow")
+    out.fact("read", proof, f": {visible('; '.join(summary.reasons))}" if summary.reasons else "")
 
 
 def _facts(out: Screen, summary: "Summary") -> None:

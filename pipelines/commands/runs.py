@@ -232,7 +232,7 @@ def _tell_plan(project: "Runtime", spec: "SyncSpec", made: "Plan", summary: "Sum
     troubles = _unplannable(project, spec, made)
     if out.as_json:
         undelivered = [{**vars(one), "key": decoded(one.key) if one.key else None} for one in troubles]
-        extra = {"changes": _changes(project, spec, made), "undelivered": undelivered, "promises": made.promises, "reasons": made.reasons}
+        extra = {"changes": _changes(project, spec, made), "undelivered": undelivered, "promises": made.promises}
         out.answer({**summary.as_json(), **extra})
     else:
         picture.show_plan(out, spec, made, summary, troubles, command)

@@ -97,6 +97,8 @@ def test_a_second_run_has_nothing_to_do_and_sends_nothing(here: Project) -> None
 
     assert again.status == 0
     assert "nothing to do" in again.out
+    assert "read      complete: the total told the end; the platform's total matches: 2" in again.out
+    assert told["reasons"] == ["the total told the end", "the platform's total matches: 2"]
     assert told["requests"]["sink"]["write"] == 0
     assert (told["unchanged"], told["created"] + told["updated"] + told["deleted"]) == (2, 0)
 
