@@ -309,9 +309,10 @@ class Delivery:
             return (write.seq, State.CONFIRMED, None, "")
         if write.op == "update" and not present:
             return (write.seq, State.CONFLICT, None, "the record is not in the sink any more")
+        seen = "still shows the record" if write.op == "delete" else "does not show it"
         if may_send_again(self.engine, self.spec, self.stream, write):
-            return (write.seq, State.NOT_APPLIED, None, "the sink does not show it: it is sent again")
-        return (write.seq, State.UNKNOWN, None, f"sent {write.attempt} times, and the sink does not show it")
+            return (write.seq, State.NOT_APPLIED, None, f"the sink {seen}: it is sent again")
+        return (write.seq, State.UNKNOWN, None, f"sent {write.attempt} times, and the sink {seen}")
 
     def _repeats(self, write: Write, same: Match | None) -> int:
         """How often just this was written and read back otherwise; `same`: what is remembered of it, where it was just this."""

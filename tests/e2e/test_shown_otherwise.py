@@ -156,3 +156,15 @@ def test_a_sink_that_rewrites_values_is_left_alone_in_the_end_whatever_it_answer
     outcomes = [(run.status, run.created, run.updated, run.requests["sink"]["write"]) for run in runs]
     assert outcomes == [("ok", 3, 0, 1), ("ok", 0, 3, 3), ("ok", 0, 0, 0), ("ok", 0, 1, 1), ("ok", 0, 1, 1), ("ok", 0, 0, 0)]
     assert (w.person("p1@x.com")["name"], runs[-1].warnings[0].split(":")[1]) == ("Bob", " normalised by the sink, left alone")
+
+
+def test_a_delete_that_leaves_the_record_in_sight_is_not_called_done_and_says_so(w: World) -> None:
+    spec = w.spec(mode="mirror", deletes={"max_share": 0.5})
+    w.run(spec)
+    w.stacker.delete(w.stacker.objects["contacts"], w.contacts()["p3@x.com"]["sid"])
+    w.robostack.remove = lambda resource, keys: None  # type: ignore[method-assign]
+    told = w.run(spec)
+    assert (told.status, told.deleted, told.unknown) == ("partial", 0, 1)
+    (left,) = w.ledger.failures(spec.name)
+    assert left.reason.endswith("times, and the sink still shows the record")
+    assert w.person("p3@x.com")
