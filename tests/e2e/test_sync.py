@@ -197,6 +197,13 @@ def test_a_mask_is_written_nowhere_and_what_only_resembles_one_is(both: World) -
     assert both.run(both.spec()).updated == 1
 
 
+def test_a_mask_within_an_object_or_a_list_is_written_nowhere_either(both: World) -> None:
+    both.put_contacts(*(contact(n, name=name) for n, name in enumerate([{"a": ["x", "******"]}, ["••••"], {"a": '"******" is a mask'}])))
+    summary = both.run(both.spec())
+    assert (summary.created, summary.invalid) == (1, 2)
+    assert [person["email"] for person in both.people()] == ["c2@example.com"]
+
+
 def test_an_invalid_record_of_an_increment_is_tried_again_in_the_next(both: World) -> None:
     both.put_contacts(*(contact(n) for n in range(3)))
     both.put_people({"email": "c1@example.com", "name": "twin", "score": 1}, {"email": "c1@example.com", "name": "twin", "score": 2})
