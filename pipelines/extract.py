@@ -17,7 +17,7 @@ from connectors.arrow import decode
 from connectors.arrow_lists import from_numpy
 from connectors.arrow_types import ABSENT, staged, widest_schema
 from connectors.base import Clock, Completeness, JsonBody, Page, Read, ReadRequest, Source, Stream
-from connectors.errors import ConfigError, ContractError, RetryableError
+from connectors.errors import ConfigError, ConnectorError, ContractError, RetryableError
 from pipelines.checkpoint import commit_part, drop, parts_of, rows_of
 from pipelines.cursor import HighWater
 from pipelines.pipe import Pipe
@@ -53,8 +53,9 @@ def extract(
     `progress` is called in the caller's thread with the number of records staged so far. `known` is the schema of an
     earlier batch: its fields keep their place, and in a partial read their types.
 
-    With `alone` (a lock on this stream) a read that takes longer than `checkpoint_s` keeps what it has as parts, and one that
-    finds the parts of an interrupted read goes on at their page. While somebody else holds the lock it does neither.
+    With `alone` (a lock on this stream) a read that takes longer than `checkpoint_s`, or that the platform asks to come back later,
+    keeps what it has as parts, and one that finds the parts of an interrupted read goes on at their page. While somebody else
+    holds the lock it does neither.
 
     Whatever the read raises comes through unchanged, and no batch is committed then. Raises ContractError
     also when a field that is declared or known is missing from every record of a complete full read, and
@@ -137,17 +138,24 @@ class _Reading:
         with ExitStack() as writers:
             writers.callback(work.stop)
             writer = self._begin(writers, start)
-            last_s, fresh = self.clock.monotonic(), False
-            for item in work.items():
-                if isinstance(item, pa.RecordBatch):
-                    writer.write(item)
-                    tally.see(item)
-                    fresh = True
-                    self.progress(before + tally.count)
-                elif fresh and item.token and checkpoint_s is not None and self.clock.monotonic() - last_s >= checkpoint_s:
-                    parts.append(commit_part(writer, request, item.token, self.clock.now()))
-                    writer = self._begin(writers, start)
-                    last_s, fresh = self.clock.monotonic(), False
+            last_s, fresh, reached = self.clock.monotonic(), False, _Mark(None)
+            try:
+                for item in work.items():
+                    if isinstance(item, pa.RecordBatch):
+                        writer.write(item)
+                        tally.see(item)
+                        fresh, reached = True, _Mark(None)
+                        self.progress(before + tally.count)
+                        continue
+                    reached = item
+                    if fresh and item.token and checkpoint_s is not None and self.clock.monotonic() - last_s >= checkpoint_s:
+                        parts.append(commit_part(writer, request, item.token, self.clock.now()))
+                        writer = self._begin(writers, start)
+                        last_s, fresh = self.clock.monotonic(), False
+            except RetryableError as error:  # a quota that ran out: else a read that takes more than one would never end
+                if fresh and reached.token and checkpoint_s is not None and error.retry_after_s is not None:
+                    commit_part(writer, request, reached.token, self.clock.now())
+                raise
             if parts:
                 parts.append(commit_part(writer, request, "", self.clock.now()))
                 writer, tally = self._begin(writers, start), _Tally(field)
@@ -247,7 +255,10 @@ class _Work:
             size += len(page.records.body) if isinstance(page.records, JsonBody) else 0
             if len(group) >= _GROUP_PAGES or size >= _GROUP_BYTES:
                 break
-            page = self._pages.get(_LINGER_S)
+            try:
+                page = self._pages.get(_LINGER_S)
+            except ConnectorError:  # what came before it first; asked for the next group, the pipe raises it again
+                break
         return group
 
     def _decode(self, group: Sequence[Page]) -> list[pa.RecordBatch]:

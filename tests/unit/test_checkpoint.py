@@ -24,8 +24,11 @@ PAGES, SIZE = 60, 3
 class Book(Pages):
     """Sixty pages that can be read from any page on. `fails_at`: the page at which the platform goes away, once."""
 
-    def __init__(self, fails_at: int | None = None, *, complete: bool = True, forgets: bool = False) -> None:
+    def __init__(
+        self, fails_at: int | None = None, *, complete: bool = True, forgets: bool = False, retry_after_s: float | None = None
+    ) -> None:
         super().__init__([])
+        self.retry_after_s = retry_after_s
         self.fails_at, self.complete, self.forgets = fails_at, complete, forgets
         self.asked: list[int] = []
 
@@ -39,7 +42,7 @@ class Book(Pages):
         for number in range(first, PAGES):
             if number == self.fails_at:
                 self.fails_at = None
-                raise UnreachableError("gone")
+                raise UnreachableError("gone", retry_after_s=self.retry_after_s)
             self.asked.append(number)
             records = [
                 {"sid": f"r{number * SIZE + n:05}", "n": number * SIZE + n, "at": f"2026-01-01T00:{number:02}:00Z"} for n in range(SIZE)
@@ -64,6 +67,16 @@ def run(source: Book, staging: Staging, clock: FakeClock, request: ReadRequest =
 def numbers(staging: Staging, batch: Batch) -> list[int]:
     found: list[int] = staging.scan(batch).read_all()["n"].to_pylist()
     return found
+
+
+def test_a_read_whose_quota_runs_out_keeps_every_page_however_few_so_that_it_ends_one_day(staging: Staging, clock: FakeClock) -> None:
+    book = Book(fails_at=7, retry_after_s=3600)
+    with pytest.raises(UnreachableError):
+        run(book, staging, clock, checkpoint_s=60)
+    assert finished(staging, CONTACTS) == []
+    clock.advance(3600)
+    assert numbers(staging, run(book, staging, clock, checkpoint_s=60)) == list(range(PAGES * SIZE))
+    assert book.asked == list(range(PAGES))
 
 
 def test_a_read_that_was_interrupted_asks_only_for_the_pages_it_did_not_keep(staging: Staging, clock: FakeClock) -> None:
