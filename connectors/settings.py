@@ -11,6 +11,8 @@ from connectors.base import Clock, JsonValue, Operation, Record, Rng, Source
 
 Result = TypeVar("Result")
 
+DAY_S = 86_400.0  # no wait of one request is longer; infinity is no wait at all
+
 
 class Secret:
     """A value that prints as `[secret]` wherever it is formatted, logged, pickled into a message or compared.
@@ -77,12 +79,12 @@ class ConnectionSettings(BaseModel):
     rate_limit: str | None = Field(None, description="requests, as `10/s` or `600/m`; unset: as fast as answers come")
     burst: int | None = Field(None, description="requests that may go at once; default: the limit's per-second share")
     concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
-    timeout_s: float = Field(60.0, gt=0)
+    timeout_s: float = Field(60.0, gt=0, le=DAY_S)
     max_response_bytes: int = Field(256 * 1024 * 1024, gt=0, description="an answer larger than this is refused")
-    max_response_s: float = Field(600.0, gt=0, description="an answer that takes longer than this in all is given up")
+    max_response_s: float = Field(600.0, gt=0, le=DAY_S, description="an answer that takes longer than this in all is given up")
     page_size: int | None = Field(None, gt=0)
-    T_server_max_s: float = Field(60.0, ge=0, description="the longest a write may still take effect after we stopped waiting")
-    T_lag_s: float = Field(0.0, ge=0, description="the longest a written record may stay invisible to a read")
+    T_server_max_s: float = Field(60.0, ge=0, le=DAY_S, description="the longest a write may still take effect after we stopped waiting")
+    T_lag_s: float = Field(0.0, ge=0, le=DAY_S, description="the longest a written record may stay invisible to a read")
     on_unknown: Literal["quarantine", "retry"] | None = Field(None, description="for syncs that do not say it themselves")
     trust_env: bool = Field(False, description="honour proxy variables of the environment")
     streams: dict[str, StreamSettings] = Field(default_factory=dict)

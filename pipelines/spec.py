@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from connectors.settings import DAY_S
+
 Mode = Literal["insert", "update", "upsert", "mirror"]
 Epoch = Literal["seconds", "milliseconds"]
 
@@ -81,8 +83,8 @@ class WriteSettings(_Settings):
     nulls: Literal["write", "skip"] = "write"
     existing: Literal["overwrite", "fill_empty", "keep"] = "overwrite"
     on_unknown: Literal["quarantine", "retry"] | None = Field(None, description="None: what the connection says, else quarantine")
-    T_server_max_s: float | None = Field(None, ge=0, description="over the connection's")
-    T_lag_s: float | None = Field(None, ge=0, description="over the connection's")
+    T_server_max_s: float | None = Field(None, ge=0, le=DAY_S, description="over the connection's")
+    T_lag_s: float | None = Field(None, ge=0, le=DAY_S, description="over the connection's")
     shards: int = Field(1, ge=1, le=1000, description="parts, by the match key's hash, that workers on several hosts write side by side")
 
 
@@ -169,6 +171,9 @@ class SyncSpec(_Settings):
     def _settings_agree(self) -> "SyncSpec":
         if self.poll is not None and self.read.mode != "incremental":
             raise ValueError("poll asks what changed since the cursor; add read: {mode: incremental, cursor: FIELD}, or use schedule")
+        for field in self.match:
+            if self.match.count(field) > 1:
+                raise ValueError(f"match names {field!r} twice; name each field once")
         if self.fields is not None:
             for field in self.match:
                 if field not in self.fields:

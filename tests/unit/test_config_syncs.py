@@ -77,6 +77,8 @@ def test_a_sync_knows_the_lines_it_was_written_on(tmp_path: Path) -> None:
         ("attributes:", "atributes:", "2: 'atributes' is not a setting of a component file; the sync's settings go under 'attributes:'"),
         ("SyncComponent", "SyncComponet", "1: there is no component 'pipelines.components.SyncComponet'; did you mean"),
         ("type: pipelines.components.SyncComponent\n", "", "the file lacks 'type'; a sync says type: pipelines.components.SyncComponent"),
+        ("match: [email]", "match: [email, email]", "2: sync customers_to_people: match names 'email' twice; name each field once"),
+        ("  mode: upsert", "  writes: {T_lag_s: .inf}", "6: 'writes.T_lag_s' of sync customers_to_people is wrong: input should be less"),
         ("  mode: upsert", "  match: [name]", "6: 'match' is written twice, first on line 5; keep one of them"),
         ("  mode: upsert", "  name: other", "6: a sync is named after its folder, customers_to_people; remove 'name'"),
         (
