@@ -30,7 +30,7 @@ from connectors.settings import ConnectionSettings, Ports, Secret
 __all__ = ["ABSENT", "Answer", "Login", "Request", "Sender"]
 
 _TRIES = 5  # of one request in trouble that may pass
-_TRIES_GARBLED = 3  # of a read answered by a page or half a text; a wrong base_url is told soon
+_TRIES_GARBLED = 3  # of a read answered by a page, half a text or nothing; a wrong base_url is told soon
 _TRIES_WHEN_ASKED = 50  # of one request that the platform keeps asking to wait; time ends it first
 _BACKOFF_S, _BACKOFF_CAP_S = 0.5, 8.0  # full jitter: a random share of 0.5 s, 1 s, 2 s … between tries
 _ASKED_S, _ASKED_CAP_S = 1.0, 60.0  # left alone where it asks for that without saying how long: 1 s, 2 s, 4 s …
@@ -66,6 +66,7 @@ class Sender:
         self._slots = BoundedSemaphore(settings.concurrency)
         self._lock = Lock()
         self._counts = {"read": 0, "write": 0}
+        self._often_blank = False  # a read went on being answered without a body: that is how this platform says "none"
         self._last_read: tuple[Request, httpx.Request] | None = None
         self._wire = Wire(settings, ports.clock, ports.transport)
 
@@ -85,7 +86,9 @@ class Sender:
         for tries in range(1, _TRIES_WHEN_ASKED + 1):
             number, outcome = self._guarded(request, prepared, perhaps_applied)
             if isinstance(outcome, Answer):
-                if not outcome.garbled or tries >= _TRIES_GARBLED or not self._governor.may_repeat():
+                odd = outcome.garbled or (outcome.blank and not self._often_blank)
+                if not odd or tries >= _TRIES_GARBLED or not self._governor.may_repeat():
+                    self._often_blank |= outcome.blank and tries >= _TRIES_GARBLED
                     return outcome
                 self._ports.clock.sleep(self._jitter_s(tries))
                 continue

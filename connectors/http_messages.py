@@ -65,10 +65,19 @@ class Answer:
     @property
     def garbled(self) -> bool:
         """Whether a read was answered by what is visibly not the JSON it asked for: markup, or a text that is cut off."""
-        if self.request is None or self.request.write or self.request.accept != "application/json":
+        if not self._json_was_asked_for:
             return False
         first, last = self.body[:64].lstrip()[:1], self.body[-64:].rstrip()[-1:]
         return first == b"<" or last != {b"{": b"}", b"[": b"]", b'"': b'"'}.get(first, last)
+
+    @property
+    def blank(self) -> bool:
+        """Whether a read that asked for JSON was answered 200 without a body: some platforms mean "none" by it, 204 says so."""
+        return self._json_was_asked_for and self.status == 200 and not self.body.strip()
+
+    @property
+    def _json_was_asked_for(self) -> bool:
+        return self.request is not None and not self.request.write and self.request.accept == "application/json"
 
     def json(self) -> JsonValue:
         """The body as JSON, numbers exact (Decimal for fractions).
