@@ -18,6 +18,7 @@ from pipelines.components.names import applied_key, plain, plan_key
 from pipelines.components.partitions import LIVE, Backfill, current_key
 from pipelines.components.session import RESOURCE, STARTED_BY, Session
 from pipelines.components.source import build_source_asset
+from pipelines.components.storage import Storage
 from pipelines.components.sync import build_sync_defs, run_config
 from pipelines.runtime import Runtime, dagster_home
 from pipelines.spec import SyncSpec
@@ -84,9 +85,11 @@ def _lookups(runtime: Runtime, spec: SyncSpec) -> tuple[str, ...]:
 
 def _stored_in(folder: str) -> dict[str, Any]:
     """The project's own storage, in the very folder of this runtime, unless the folder's dagster.yaml names another."""
-    written = yaml.safe_load((Path(folder) / "dagster.yaml").read_text("utf-8")) if (Path(folder) / "dagster.yaml").is_file() else {}
-    custom = (written or {}).get("storage", {}).get("custom", {})
-    if custom.get("module") != "pipelines.components.storage":
+    settings = Path(folder) / "dagster.yaml"
+    custom = {"module": Storage.__module__, "class": Storage.__name__}
+    if settings.is_file():
+        custom = (yaml.safe_load(settings.read_text("utf-8")) or {}).get("storage", {}).get("custom", {})
+    if custom.get("module") != Storage.__module__:
         return {}
     return {"storage": {"custom": {**custom, "config": {"folder": folder}}}}
 
