@@ -3,7 +3,8 @@
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ class Database:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._lock = threading.RLock()
-        self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
         self._dialect = engine.dialect.name
+        self._mark = "?" if self._dialect == "sqlite" else "%s"
+        self._lock = threading.RLock() if self._dialect == "sqlite" else nullcontext()  # Postgres: a connection a thread
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._grown: dict[str, tuple[int, int]] = {}  # by table: the rows put into it so far, and how many are too many to go on blindly
         self._engine.connect().close()  # an address where nothing answers is a matter of configuration
         prepare(self._begin)
@@ -94,6 +96,7 @@ class Database:
 
     def close(self) -> None:
         """Give back connections."""
+        self._beside.shutdown()
         self._engine.dispose()
 
 

@@ -23,10 +23,21 @@ class Writes(Database):
     """Writes, by run and number."""
 
     def intend(self, writes: Sequence[Write], settled: Sequence[Settled] = (), guard: Callable[[Connection], None] | None = None) -> None:
-        """Make intents durable. Only when this returned may they be sent. `settled` goes into the same transaction: see `settle`.
+        """Make intents durable, and what came of earlier writes (`settled`: see `settle`). Only when this returned may they be sent.
 
+        Both go into one transaction, or, where it is many outcomes and Postgres, into two side by side, which is quicker.
         `guard` comes first and may raise; then nothing is kept.
         """
+        if self._dialect == "sqlite" or not writes or len(settled) < LEAST:
+            self._intend(writes, settled, guard)
+            return
+        outcomes = self._beside.submit(self.settle, writes[0].run_id, settled, guard)
+        try:
+            self._intend(writes, (), guard)
+        finally:
+            outcomes.result()
+
+    def _intend(self, writes: Sequence[Write], settled: Sequence[Settled], guard: Callable[[Connection], None] | None) -> None:
         with self._begin() as connection:
             if guard is not None:
                 guard(connection)
