@@ -22,7 +22,7 @@ from pipelines.ledger import State, Write
 from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.observe import ids_at, observation, see
 from pipelines.plan import NEVER, Counts, Plan, promises, refusals
-from pipelines.plan_rows import REFUSED_SCHEMA, SAMPLED, SAMPLES
+from pipelines.plan_rows import HELD, REFUSED_SCHEMA, SAMPLED, SAMPLES
 from pipelines.planning import MATCH_SCHEMA, adopted_dataset, named, plan_dataset, refused_dataset
 from pipelines.run import Kind, SyncRun
 from pipelines.settle import CHUNK, find, matched_then
@@ -81,7 +81,10 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
     for op in sorted({_INVERSE[write.op] for write in writes}):
         if stream.capabilities.write(op) is None:
             raise ConfigError(f"{spec.target} cannot {op} records, so run {run_id} cannot be taken back")
+    waiting = {one.key for one in engine.ledger.failures(spec.name) if one.outcome == "quarantined" and not one.released}
     steps, conflicts = _steps(engine, spec, stream, writes, progress)
+    held = [step for step in steps if step.op == "create" and step.write.key in waiting]
+    steps = [step for step in steps if step.op != "create" or step.write.key not in waiting]
     steps = _rekeyed(steps, spec.match)
     steps.sort(key=lambda step: (_ORDER.index(step.op), step.write.key))
     rows = [_row(number, step, spec) for number, step in enumerate(steps)]
@@ -94,17 +97,19 @@ def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress
         writer.write(no_rows(MATCH_SCHEMA))
         adopted = writer.commit({})
     with engine.staging.begin(refused_dataset(spec)) as writer:
-        writer.write(_refused(conflicts))
+        writer.write(_refused("conflict", [(write, f"not taken back: {why}") for write, why in conflicts]))
+        writer.write(_refused("quarantined", [(step.write, HELD) for step in held]))
         refused = writer.commit({})
     count = {op: sum(step.op == op for step in steps) for op in _ORDER}
     owned = len(engine.ledger.match_hashes(spec.name))
     counts = Counts(
-        read=count["create"] + count["update"] + len(conflicts),
+        read=count["create"] + count["update"] + len(conflicts) + len(held),
         desired=count["create"] + count["update"],
         create=count["create"],
         update=count["update"],
         delete=count["delete"],
         conflicts=len(conflicts),
+        quarantined=len(held),
         existing=owned,
         owned=owned,
     )
@@ -225,14 +230,14 @@ def _row(number: int, step: _Step, spec: SyncSpec) -> dict[str, Any]:
     }
 
 
-def _refused(conflicts: Sequence[tuple[Write, str]]) -> pa.RecordBatch:
-    writes = [write for write, _ in conflicts]
+def _refused(outcome: str, refused: Sequence[tuple[Write, str]]) -> pa.RecordBatch:
+    writes = [write for write, _ in refused]
     columns = [
         texts([write.source_id or "" for write in writes]),
         texts([write.key for write in writes]),
-        texts(["conflict"] * len(writes)),
+        texts([outcome] * len(writes)),
         texts([""] * len(writes)),
-        texts([f"not taken back: {why}" for _, why in conflicts]),
+        texts([why for _, why in refused]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=REFUSED_SCHEMA)
 

@@ -597,6 +597,21 @@ def test_after_undoing_a_changed_match_key_the_record_is_still_known_and_not_mad
     assert both.person("new@example.com")["name"] == "New"
 
 
+def test_a_record_whose_restoring_got_no_answer_is_not_made_by_undoing_again_until_a_person_lets_it(both: World) -> None:
+    both.put_contacts(contact(0), contact(1))
+    mirror = both.spec(mode="mirror", deletes={"max_share": 1.0})
+    both.run(mirror)
+    both.remove_contact("c1@example.com")
+    both.run(mirror)
+    both.robostack.set_switch("fault", "500_before")
+    lost, again = ((one := UndoRun(both.core, mirror, name, "run2")).apply(one.plan()) for name in ("lost", "again"))
+    assert [(one.created, one.quarantined, one.conflicts) for one in (lost, again)] == [(0, 1, 0)] * 2
+    assert len(both.people()) == 1
+    both.ledger.release_failures("c2p")
+    released = UndoRun(both.core, mirror, "released", "run2")
+    assert released.apply(released.plan()).created == 1
+
+
 def test_undoing_is_held_back_by_the_same_guards(both: World) -> None:
     both.put_contacts(*(contact(n) for n in range(12)))
     both.run(both.spec())
