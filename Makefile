@@ -17,6 +17,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export CROSSDOCK_HOME := $(STATE)
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
+# Compiled once, not by every one of the many processes that a sync with its emulators, or the tests, start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The stamps are named after what was installed: same locks, nothing to do; written last, so an interrupted set-up is repeated.
 digest = $(firstword $(shell cat $(1) | cksum))
