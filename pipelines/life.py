@@ -49,7 +49,7 @@ def life(
 ) -> list[Lived]:
     """What became of one record in each run whose plan is still staged, oldest first. `raw` is where its source's batches lie, if known.
 
-    `by_mode` says why the sync's mode leaves this record alone, where it does.
+    `by_mode` says why the sync's mode, or a person, leaves this record alone, where they do.
     """
     plans = {batch.id: batch for batch in staging.batches(Dataset(("plan", sync)))}
     planned = [run for run in ledger.runs(sync, RUNS) if run.summary.get("plan") in plans]

@@ -122,6 +122,8 @@ def _runs(project: "Runtime", sync: str, key: str, source_id: str | None, *, mat
 
     file = project.syncs.files.get(sync)
     why = _BY_MODE.get((file.spec.mode, matched), "") if file else ""
+    if not matched and any(one.key == key and one.op == "create" for one in project.ledger.failures(sync, dismissed=True)):
+        why = "dismissed as it was last sent"
     lived = life(project.staging, project.ledger, sync, key or None, source_id, raw_dataset(file.spec) if file else None, why)
     return [
         {

@@ -107,6 +107,17 @@ def test_explain_tells_of_a_record_that_the_mode_leaves_alone(tmp_path: Path, mo
         assert f"mode: {mode}" in made.run("explain", "c2p", left).out
 
 
+def test_explain_tells_of_a_record_that_was_dismissed_and_is_left_alone(tmp_path: Path) -> None:
+    with project(tmp_path) as made:
+        made.there.set_switch("max_text", "99")
+        made.contacts(contact(1), contact(2, name="x" * 200))
+        assert made.json("run", "c2p")["rejected"] == 1
+        assert made.run("failures", "c2p", "--dismiss").status == 0
+        assert made.json("run", "c2p")["skipped"] == 1
+        told = made.json("explain", "c2p", "p2@example.com")["runs"]
+        assert [(one["outcome"], one["reason"]) for one in told] == [("create", ""), ("skipped", "dismissed as it was last sent")]
+
+
 def test_explain_tells_why_a_record_is_pending(ran: Project) -> None:
     assert "invalid (score)" in ran.run("explain", "c2p", "p3@example.com").out
 
