@@ -132,7 +132,7 @@ def test_a_lock_is_exclusive_by_name_and_free_after_use(project: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["insert", "update", "upsert", "mirror"])
 def test_what_both_sides_can_do_is_accepted(project: Path, mode: str) -> None:
-    file = sync(project, "shop.everything", "shop.everything", f"  mode: {mode}\n")
+    file = sync(project, "shop.whole", "shop.everything", f"  mode: {mode}\n")
     runtime(project).validate(file.spec, file)
 
 
@@ -167,11 +167,12 @@ def test_what_only_the_platform_can_tell_is_not_refused(project: Path) -> None:
             "6: mode: mirror deletes what shop.shifting no longer has, but no read of it",
         ),
         (
-            "shop.everything",
+            "shop.keepers",
             "shop.everything",
             "  mode: mirror\n  read: {mode: incremental, cursor: at}\n",
             "7: mode: mirror deletes what the source no longer has, which an incremental read cannot prove; remove 'read'",
         ),
+        ("shop.keepers", "shop.keepers", "", "4: from and to are both shop.keepers, and mode: upsert would read what it wrote"),
         (
             "shop.whole",
             "shop.everything",
