@@ -17,7 +17,7 @@ from connectors.settings import Ports
 
 __all__ = ["RobostackSink"]
 
-_PROBES = 20  # of the first creates where a list that finds nothing may not be how everything is found
+_PROBES = 50  # of the first creates where a list that finds nothing may not be how everything is found
 
 
 class RobostackSink(RobostackSource):
@@ -28,6 +28,7 @@ class RobostackSink(RobostackSource):
         self._selects: set[str] = set()  # resources where a selection by id was seen to find that record alone
         self._merges: set[str] = set()  # resources where an update was seen to leave the fields alone that it does not name
         self._silent: set[str] = set()  # resources where an update that did happen was answered as if there were no such record
+        self._made: set[str] = set()  # resources where a create was taken
         self._unsafe: dict[str, str] = {}  # resource → why nothing is updated or deleted there any more
         self._alone = threading.Lock()  # held by the first write of a kind until it is known what such a write does
 
@@ -62,22 +63,28 @@ class RobostackSink(RobostackSource):
                 ) from None
             alone = Result.REJECTED if len(sent) == 1 else Result.REFUSED_BATCH
             return refused + [Receipt(change.seq, alone, reason=error.words or str(error)) for change in sent]
+        self._made.add(stream.name)
         return refused + created(sent, told, stream.id_field)
 
     def _check_blank(self, stream: Stream, changes: Sequence[Change]) -> None:
-        """Refuse (ConfigError) to create where asking for everything finds nothing although some of these records are there."""
+        """Refuse (ConfigError) to create where asking for everything finds nothing although some of these records are there.
+
+        Where it still finds nothing after records were made, each record is looked up before it is created.
+        """
         with self._alone:
+            if stream.name in self._blank and stream.name in self._made:
+                self._find_everything(stream)
             refused = self._blank.get(stream.name)
             if refused is None:
                 return
-            asked = [change.key for change in changes[:: -(-len(changes) // _PROBES)] if change.key]
+            step = 1 if stream.name in self._made else -(-len(changes) // _PROBES)
+            asked = [change.key for change in changes[::step] if change.key]
             found = sum(any(has_key(row, key) for row in self._look_up(stream, key).decoded()) for key in asked)
             if found:
                 raise ConfigError(
                     f"asking for all records of {stream.name!r} finds none, but {found} of {len(asked)} that would be created are there; "
                     f"another way of asking was refused ({refused}): see with `crossdock call` which body finds all, and set find_all"
                 )
-            del self._blank[stream.name]
 
     def _one_by_one(self, stream: Stream, changes: Sequence[Change]) -> Iterator[Receipt]:
         """Stops sending at the first change that could not be sent; raises only if that is the first of them."""

@@ -52,9 +52,19 @@ def test_nothing_is_created_where_asking_for_everything_finds_nothing_of_what_is
     w.put_people(*(contact(n, "old") for n in range(COUNT)))
     for name, value in (("empty_selection", "none"), ("absent_selection", "refused"), ("no_body", "refused")):
         w.robostack.set_switch(name, value)
-    with pytest.raises(ConfigError, match="finds none, but 19 of 19 that would be created are there"):
+    with pytest.raises(ConfigError, match="finds none, but 37 of 37 that would be created are there"):
         w.run(w.spec())
     assert len(w.people()) == COUNT
+
+
+def test_few_records_are_not_made_again_either_where_asking_for_everything_goes_on_finding_nothing(w: World) -> None:
+    w.put_people(*(contact(n, "old") for n in range(3)))
+    for name, value in (("empty_selection", "none"), ("absent_selection", "refused"), ("no_body", "refused")):
+        w.robostack.set_switch(name, value)
+    ended = w.run(w.spec(writes={"batch": 4}))
+    assert (ended.status, ended.created > 0, ended.created + ended.rejected) == ("partial", True, COUNT)
+    assert any("that would be created are there" in one.reason for one in w.ledger.failures("c2p"))
+    assert not doubled(w)
 
 
 def test_a_sink_whose_records_show_no_id_is_refused_in_words_that_name_what_they_show(w: World) -> None:
