@@ -270,7 +270,7 @@ def pending_records_forgotten(patch: Patch) -> None:
     patch.setattr(planning, "due", lambda staged, newest, position, pending: real(staged, newest, position, frozenset()))
 
 
-@_ablation("the cursor moves on when a plan is made, before anything is delivered", 190)
+@_ablation("the cursor moves on when a plan is made, before anything is delivered", 198)
 def cursor_moved_before_delivery(patch: Patch) -> None:
     real = run.SyncRun._planned
 
