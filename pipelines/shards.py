@@ -43,10 +43,10 @@ class ShardFence(Fence):
     target_lease: timedelta = timedelta()
 
     def confirm(self) -> None:
-        """Renew both. Raises RetryableError where another run, or another worker, took over."""
+        """Renew both. Raises RetryableError where another run, or another worker, took over, or could have."""
         now = self.engine.clock.now()
-        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, now + self.target_lease, late=True):
-            raise RetryableError(f"another run took over {self.target} while this one stood still; run again")
+        if not self.engine.ledger.renew(self.target, self.epoch, self.holder, now + self.target_lease, late=False):
+            raise RetryableError(f"another run took over {self.target}, or could have, while this one stood still; run again")
         if self.claim is not None and not Shards(self.engine.ledger).renew(self.claim, now + self.lease):
             raise lost(self.claim)
         self.until = now + self.lease
