@@ -21,6 +21,7 @@ from pipelines.keys import key_values, shown
 from pipelines.ledger import Failure, State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.observe import Observation, ids_at, key_hashes, observation, see, see_what_is_missing
+from pipelines.otherform import in_another_form
 from pipelines.spec import SyncSpec
 
 ATTEMPTS = 3  # sends of one record in one run, at most
@@ -67,9 +68,18 @@ def settle_creates(
     """What each create came to, by its match key: found once, it is adopted; `proven` not to be there, it is free to be sent
     again (NOT_APPLIED) where that was allowed; else, and when found several times, it is kept for a person.
 
-    What the platform said it had made is never sent again: where it is not found, it may only be hidden.
+    What the platform said it had made is never sent again: where it is not found, it may only be hidden. Nor is what it may hold
+    under its key in a form of its own.
     """
     found = iter(ids_at(engine.staging, observed, stream, hits.positions[hits.counts > 0]))
+    free = [
+        write
+        for write, count in zip(writes, hits.counts.tolist(), strict=True)
+        if proven
+        and not count
+        and (write.state is State.REFUSED or (write.state is not State.ACCEPTED and may_send_again(engine, spec, stream, write)))
+    ]
+    rewritten = dict(zip(((write.run_id, write.seq) for write in free), in_another_form(engine, spec, stream, observed, free), strict=True))
     settled = []
     for write, count in zip(writes, hits.counts.tolist(), strict=True):
         sink_id = next(found) if count else None
@@ -78,9 +88,12 @@ def settle_creates(
         elif count:
             reason = f"{count} records of {spec.target} have the match key {shown(write.key)}, one is {sink_id}; keep one, dismiss this"
             settled.append((write.seq, State.QUARANTINED, None, reason))
+        elif rewritten.get((write.run_id, write.seq)):
+            reason = f"{spec.target} holds a record whose match key is {shown(write.key)} in another form; if it is this one, dismiss this"
+            settled.append((write.seq, State.QUARANTINED, None, reason))
         elif write.state is State.REFUSED and proven:
             settled.append((write.seq, State.NOT_APPLIED, None, write.reason))
-        elif write.state is not State.ACCEPTED and proven and may_send_again(engine, spec, stream, write):
+        elif (write.run_id, write.seq) in rewritten:
             settled.append((write.seq, State.NOT_APPLIED, None, "no answer, and no such record was found: it is sent again"))
         else:
             why = write.reason.partition(";")[0]

@@ -346,3 +346,17 @@ def test_an_update_that_never_happened_is_not_called_done_because_others_changed
     both.robostack.before_find = others
     summary = both.run(both.spec(drift=drift))
     assert (summary.updated, summary.conflicts, both.person("c1@example.com")["name"]) == (0, 1, "theirs")
+
+
+@pytest.mark.parametrize(("refused", "on_unknown"), [(False, "retry"), (True, "quarantine")])
+def test_what_the_sink_holds_under_its_key_in_another_form_is_not_sent_again(both: World, refused: bool, on_unknown: str) -> None:
+    both.robostack.set_switch("lower_cases", "yes")
+    both.robostack.set_switch("create_answers", "count")
+    both.robostack.set_switch("batch_failure" if refused else "fault", "stops" if refused else "500_after")
+    both.put_contacts(contact(1), contact(2), contact(3, name="x" * 20_000 if refused else "short"))
+    fields = {"email": "upper(email)", "name": "name", "score": "score"}
+    for _ in range(2):
+        both.run(both.spec(fields=fields, writes={"batch": 3, "on_unknown": on_unknown}))
+    emails = [str(person["email"]) for person in both.people()]
+    assert sorted(emails) == sorted(set(emails))
+    assert "in another form" in " ".join(failure.reason for failure in both.ledger.failures("c2p"))
