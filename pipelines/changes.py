@@ -174,6 +174,19 @@ def still_standing(
         return np.array(duck.query(connection, sql, found=rows, last=last)["standing"].to_pylist(), bool)
 
 
+def showing(existing: pa.Table, sent: pa.Array, *, types: pa.Schema) -> npt.NDArray[np.bool_]:
+    """Whether each sink record shows, by value, all that its JSON object in `sent` holds of the fields in `types`, and that is anything."""
+    found = side(existing, types.names, "e", types)
+    drifted = _drifted(found, types.names, sent)
+    known = " OR ".join(f"a{number} IS NOT NULL" for number in range(len(types.names))) or "false"
+    sql = f"SELECT ({known}) AND NOT ({' OR '.join(drifted.values()) or 'false'}) AS shows FROM found POSITIONAL JOIN last ORDER BY p"
+    with duck.session() as connection:
+        rows = found.rows.append_column("p", integers(np.arange(existing.num_rows, dtype=np.int64)))
+        return np.array(
+            duck.query(connection, sql, found=rows, last=_last(types.names, sent, existing.num_rows))["shows"].to_pylist(), bool
+        )
+
+
 def digest(rows: Iterable[pa.RecordBatch]) -> str:
     """SHA-256 (hexadecimal) over the content of plan rows, however they are chunked."""
     columns = ["CAST(seq AS VARCHAR)", "op", "key", "source_id", "sink_id", "CAST(to_json(fields) AS VARCHAR)", "before", "after"]

@@ -1,18 +1,18 @@
 """Settle: find out by looking what became of writes whose answer was lost, or did not say which record is which."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors import jsontext
 from connectors.arrow import records_to_batch
 from connectors.base import Delivery, Stream
+from pipelines import changes
+from pipelines.arrays import texts
 from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
@@ -23,6 +23,7 @@ from pipelines.ledger_bulk import Settled
 from pipelines.observe import Observation, ids_at, key_hashes, observation, see, see_what_is_missing
 from pipelines.otherform import in_another_form
 from pipelines.spec import SyncSpec
+from pipelines.staging import Dataset
 
 ATTEMPTS = 3  # sends of one record in one run, at most
 CHUNK = 5_000
@@ -183,17 +184,21 @@ def _settle_deletes(
 def _settle_updates(
     engine: Engine, spec: SyncSpec, stream: Stream, observed: Observation, writes: Sequence[Write], hits: Hits, *, proven: bool
 ) -> list[Settled]:
-    """An update whose record shows all that was sent has happened, and is no other's edit; any other is for the coming plan to decide."""
+    """An update whose record shows all that was sent has happened, and is no other's edit; any other is for the coming plan to decide.
+
+    Judged by value, as after the writes of a run that lives on (`pipelines.sent.Sent.differing`).
+    """
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
-    found = iter(observed.rows.take(engine.staging, hits.positions[hits.counts == 1]).to_pylist())
-    rows = [next(found) if count == 1 else {} for count in hits.counts.tolist()]
-    return [(write.seq, *(happened if _shows(row, write) else undecided)) for write, row in zip(writes, rows, strict=True)]
-
-
-def _shows(row: Mapping[str, Any], write: Write) -> bool:
-    """Whether a record of the sink has every value of this update. What is not shown in the same form counts as not there."""
-    sent: Any = jsontext.loads(write.after or "{}")
-    return all(name in row and row[name] == value for name, value in sent.items())
+    there = np.flatnonzero(hits.counts == 1)
+    desired = engine.staging.batches(Dataset(("desired", spec.name))) if len(there) else []
+    shows = np.zeros(len(writes), bool)
+    if desired:
+        types = pa.schema(
+            [field for field in desired[-1].schema if not field.name.startswith("__") and field.name not in stream.write_only]
+        )
+        rows = observed.rows.take(engine.staging, hits.positions[there])
+        shows[there] = changes.showing(rows, texts([writes[number].after for number in there.tolist()]), types=types)
+    return [(write.seq, *(happened if shows_it else undecided)) for write, shows_it in zip(writes, shows.tolist(), strict=True)]
 
 
 def _record(engine: Engine, spec: SyncSpec, writes: Sequence[Write], settled: Sequence[Settled]) -> None:
