@@ -1,7 +1,7 @@
 """Deliver: apply a plan, find out what became of every write, read back what was written, and remember who is who."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -18,17 +18,17 @@ from pipelines.apply import FIRST_CALL, Applied, Journal, Target, apply
 from pipelines.arrays import single
 from pipelines.assumed import assumed
 from pipelines.chunked import chunked
-from pipelines.elsewhere import ask_for_ids, places_of_ids
+from pipelines.elsewhere import ask_for_ids
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fence import Fence
-from pipelines.keys import key_values, plain_id
+from pipelines.keys import key_values
 from pipelines.ledger import NEVER_SHOWN, Match, State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.ledger_records import READ_BACK_OTHERWISE
 from pipelines.logs import event
 from pipelines.observe import Observation, observation, see, see_what_is_missing
 from pipelines.plan import Plan
-from pipelines.remembering import adopt, keep_failures, remember
+from pipelines.remembering import adopt, keep_failures, remember, remember_in_vain
 from pipelines.sent import Sent
 from pipelines.settle import CHUNK, UNANSWERED, failure, find, may_send_again, not_found, settle_creates, wait_until_quiet
 from pipelines.spec import SyncSpec
@@ -239,10 +239,14 @@ class Delivery:
 
     def _not_by_id(self, observed: Observation, writes: Sequence[Write]) -> list[Write]:
         """Those of the writes whose record the sink does not show under its id either."""
-        ids = {write.sink_id for write in writes if write.sink_id is not None}
-        seen = ask_for_ids(self.engine, self.spec, self.stream, observed, ids, self.types, progress=self.progress)
-        shown = places_of_ids(self.engine.staging, self.stream, seen, ids)
-        return [write for write in writes if write.sink_id is None or plain_id(write.sink_id) not in shown]
+        seen = self._with_ids(observed, [write.sink_id for write in writes])
+        shown = self.sent.shown_as(writes, seen)
+        return [write for write in writes if write.seq not in shown]
+
+    def _with_ids(self, observed: Observation, sink_ids: Iterable[str | None]) -> Observation:
+        """The observation together with the records that have these ids, whatever their match keys."""
+        ids = {sink_id for sink_id in sink_ids if sink_id is not None}
+        return ask_for_ids(self.engine, self.spec, self.stream, observed, ids, self.types, progress=self.progress)
 
     def _wait_for(self, writes: Sequence[Write]) -> None:
         """Give a platform that shows what was written a moment later that moment."""
@@ -289,9 +293,14 @@ class Delivery:
         ids = {number: outcome[2] for number, outcome in outcomes.items()}
         made = (number for number, state in enumerate(states) if state is State.CONFIRMED and writes[number].op == "create")
         gone = [writes[number] for number in made if hits.counts[number] == 0]
-        self.unshown |= {write.seq for write in self._not_by_id(observed, gone)}
         confirmed = [number for number, state in enumerate(states) if state is State.CONFIRMED]
-        remember(self.engine, self.run_id, self.sent, writes, confirmed, ids, hits, self._repeats)
+        otherwise = [replace(writes[n], sink_id=ids.get(n) or writes[n].sink_id) for n in confirmed if n in wrong]
+        seen = self._with_ids(observed, [write.sink_id for write in otherwise if write.op != "delete"])
+        shown = self.sent.shown_as(otherwise, seen)
+        self.unshown |= {write.seq for write in gone if write.seq not in shown}
+        remember(self.engine, self.run_id, self.sent, writes, confirmed, ids, hits, self._repeats, shown)
+        in_vain = [n for n, write in enumerate(writes) if states[n] is State.UNKNOWN and write.op == "update" and hits.counts[n] == 1]
+        remember_in_vain(self.engine, self.run_id, self.sent, [(writes[n], int(hits.hashes[n])) for n in in_vain])
         return [write for write, state in zip(writes, states, strict=True) if state is State.NOT_APPLIED]
 
     def _keep_for_a_person(self, writes: Sequence[Write], outcomes: Mapping[int, Settled]) -> None:

@@ -233,11 +233,12 @@ class PlanRows:
         return [by_source.get(source) if has_moved else by_key.get(key) for key, source, has_moved in rows]
 
     def _normalised(self, found: changes.Updates, known: list[Match | None]) -> npt.NDArray[np.bool_]:
-        """Rows that were written twice just so and still read back otherwise: the sink has its own form of them."""
+        """Rows that were written twice just so, read back otherwise and have stayed so: the sink has its own form of them."""
         stuck = np.zeros(found.rows.num_rows, bool)
         for number, (place, row) in enumerate(zip(found.positions.tolist(), found.rows.column("fingerprint").to_pylist(), strict=True)):
             match = known[place]
             stuck[number] = match is not None and match.repeats >= REPEATS_UNTIL_NORMALISED and match.fingerprint == row
+            stuck[number] &= not found.drifted[place]
         if stuck.any():
             fields = sorted({name for names in found.rows.filter(from_numpy(stuck))["fields"].to_pylist() for name in names})
             self._count("unchanged", int(stuck.sum()))

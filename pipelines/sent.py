@@ -9,8 +9,10 @@ import pyarrow as pa
 from connectors import jsontext
 from pipelines import changes
 from pipelines.arrays import texts
+from pipelines.elsewhere import places_of_ids
 from pipelines.engine import Engine
 from pipelines.inorder import InOrder
+from pipelines.keys import plain_id
 from pipelines.ledger import Match, State, Write
 from pipelines.observe import Observation, ids_at
 from pipelines.plan import Plan
@@ -81,6 +83,13 @@ class Sent:
             for number, row in zip(taken, shown, strict=True)
             if _written_before(writes[number], known.get(writes[number].key)) or _changed(writes[number], row)
         ]
+
+    def shown_as(self, writes: Sequence[Write], observed: Observation) -> dict[int, Mapping[str, Any]]:
+        """How the sink shows the records of these writes, under whatever match key, by the number of the write."""
+        by_id = {plain_id(write.sink_id): write.seq for write in writes if write.sink_id is not None and write.op != "delete"}
+        places = places_of_ids(self.engine.staging, self.stream, observed, by_id.keys())
+        rows = observed.rows.take(self.engine.staging, np.array(list(places.values()), np.int64)).to_pylist() if places else []
+        return {by_id[one]: row for one, row in zip(places, rows, strict=True)}
 
     def late(self, writes: Sequence[Write], observed: Observation) -> list[Write]:
         """Those of the creates whose key is not shown, and of the updates answered without the record that show it as it was before."""

@@ -360,3 +360,73 @@ def test_what_the_sink_holds_under_its_key_in_another_form_is_not_sent_again(bot
     emails = [str(person["email"]) for person in both.people()]
     assert sorted(emails) == sorted(set(emails))
     assert "in another form" in " ".join(failure.reason for failure in both.ledger.failures("c2p"))
+
+
+@pytest.mark.parametrize("drift", ["keep", "conflict"])
+def test_the_form_that_a_sink_gives_a_value_is_no_edit_of_others(both: World, drift: str) -> None:
+    both.robostack.set_switch("lower_cases", "yes")
+    both.put_contacts(contact(1))
+    spec = both.spec(drift=drift)
+    assert both.run(spec).created == 1
+    both.edit_contact("c1@example.com", name="Ours")
+    summary = both.run(spec)
+    assert (summary.updated, summary.conflicts, both.person("c1@example.com")["name"]) == (1, 0, "ours")
+    both.robostack.put(both.robostack.resources["people"], [{**both.person("c1@example.com"), "name": "theirs"}])
+    both.edit_contact("c1@example.com", name="Ours again")
+    both.run(spec)
+    assert both.person("c1@example.com")["name"] == "theirs"
+
+
+def test_what_others_change_in_a_record_of_which_the_sink_has_its_own_form_is_written_again(both: World) -> None:
+    both.robostack.set_switch("lower_cases", "yes")
+    both.put_contacts(contact(1))
+    both.run(both.spec())
+    assert [both.run(both.spec()).updated for _ in range(3)] == [1, 0, 0]
+    both.robostack.put(both.robostack.resources["people"], [{**both.person("c1@example.com"), "name": "theirs"}])
+    assert [both.run(both.spec()).updated for _ in range(2)] == [1, 0]
+    assert both.person("c1@example.com")["name"] == "zoë 1"
+
+
+def test_an_update_that_is_accepted_and_changes_nothing_is_not_sent_for_ever(both: World) -> None:
+    both.robostack.set_switch("lower_cases", "yes")
+    both.robostack.set_switch("update_answers", "nothing")
+    both.put_contacts(contact(1))
+    both.put_people({"email": "c1@example.com", "name": "zoë 1", "score": 1})
+    assert [both.run(both.spec()).unknown for _ in range(2)] == [1, 0]
+    summary = both.run(both.spec())
+    assert (summary.unknown, summary.unchanged, summary.requests["sink"].get("write", 0)) == (0, 1, 0)
+    assert "normalised by the sink" in " ".join(summary.warnings)
+
+
+def test_a_create_that_waits_for_a_person_goes_on_waiting_while_its_source_record_is_out_of_sight(both: World) -> None:
+    both.put_contacts(contact(1), contact(2))
+    both.robostack.set_switch("fault", "500_before")
+    assert both.run(both.spec(writes={"batch": 2})).quarantined == 2
+    record = both.contacts()["c1@example.com"]
+    both.remove_contact("c1@example.com")
+    both.run(both.spec())
+    values = {name: record[name] for name in ("email", "name", "score", "rev")}
+    both.stacker.create(both.stacker.objects["contacts"], values, sid=str(record["sid"]), quiet=True)
+    held = both.run(both.spec())
+    assert (held.created, held.quarantined, len(both.people())) == (0, 2, 0)
+
+
+def test_what_an_unanswered_update_left_is_judged_by_value(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.configure("there", concurrency=1, T_server_max_s=0.01)
+    both.robostack.set_switch("empty_fields", "omitted")
+    both.put_contacts(contact(1))
+    spec = both.spec(drift="keep")
+    both.run(spec)
+    both.edit_contact("c1@example.com", name=None)
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "settle", die)
+        with pytest.raises(Killed):
+            both.run(spec)
+    assert both.person("c1@example.com").get("name") is None
+    both.edit_contact("c1@example.com", name="ours again")
+    assert both.run(spec).updated == 1
+    assert both.person("c1@example.com")["name"] == "ours again"
