@@ -97,7 +97,10 @@ def deliver(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan, held: Fence
 
 @dataclass
 class Delivery:
-    """The steps of delivering a plan, or those of its rows whose numbers are `among`. Each may happen in another process."""
+    """The steps of delivering a plan, or those of its rows whose numbers are `among`. Each may happen in another process.
+
+    `again`: another one may have settled some of them already.
+    """
 
     engine: Engine
     spec: SyncSpec
@@ -107,6 +110,7 @@ class Delivery:
     ledger: Journal
     progress: Progress = silent
     among: range | None = None
+    again: bool = False
     differing: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq: the fields that read back otherwise
     unshown: set[int] = field(default_factory=set)  # the numbers of what the platform says it made and does not show
 
@@ -327,7 +331,8 @@ class Delivery:
         """How often just this was written and read back otherwise; `same`: what is remembered of it, where it was just this."""
         if write.seq in self.unshown:
             return NEVER_SHOWN
-        return 0 if write.seq not in self.differing else max(same.repeats if same else 0, 0) + 1
+        before = max(same.repeats if same else 0, 0)
+        return 0 if write.seq not in self.differing else max(before, 1) if self.again else before + 1
 
 
 def _said_done(write: Write) -> bool:

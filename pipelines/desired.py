@@ -131,6 +131,26 @@ def make_desired(
     return Desired(batch, single, types, pa.concat_tables([pa.Table.from_batches([], INVALID_SCHEMA), *invalid]), read, skipped)
 
 
+def mapped_keys(engine: Engine, spec: SyncSpec, source: Stream, rows: pa.RecordBatchReader) -> dict[str, str]:
+    """The match keys of those of these source records that the sync wants, by their ids."""
+    mapping = compile_mapping(spec, rows.schema, source.id_field)
+    keys: dict[str, str] = {}
+    for mapped in map_records(mapping, rows, _lookups(engine.ledger, mapping)):
+        ids, of = (mapped.desired.column(mapped.desired.schema.names.index(name)).to_pylist() for name in ("__source_id", "__key"))
+        keys.update(zip(ids, of, strict=True))
+    return keys
+
+
+def taken_ids(staging: Staging, taken: Sequence[Due], id_field: str) -> set[str]:
+    """The ids of all source records that are to be mapped."""
+    ids: set[str] = set()
+    for one in taken:
+        for part in staging.scan(one.batch, list(dict.fromkeys((id_field, *one.deciding)))):
+            text = part.column(0).cast(pa.string())
+            ids.update(text.filter(from_numpy(one.wanted(text, part))).to_pylist())
+    return ids
+
+
 def _marked(sink: Sink, stream: Stream, rows: pa.RecordBatch) -> pa.RecordBatch:
     """Desired rows with the mark of the secrets that each would be written with, where the sink adds any."""
     filled = stream.filled

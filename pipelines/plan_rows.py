@@ -100,7 +100,8 @@ class PlanRows:
     def _moved(self, missing: Positions) -> dict[int, int]:
         """Records whose match key changed, at the source or in the sink: desired position → position of the sink record they already are.
 
-        The crosswalk knows them by their source id, so that they are updated and not created a second time.
+        The crosswalk knows them by their source id, or by the key that they have here, so that they are updated and not created a
+        second time.
         """
         if not len(self.found.create) or not (len(missing) or self._any_vanished()):
             return {}
@@ -111,8 +112,10 @@ class PlanRows:
         moved: dict[int, int] = {}
         strays: dict[str, int] = {}
         last: dict[int, str | None] = {}
+        known = set(self.desired.index.position[np.isin(key_hashes(self.desired.index), self.owned)].tolist())
         for chunk in chunks(self.found.create):
-            by_source = dict(zip(self._desired_rows(chunk, ["__source_id"])["__source_id"].to_pylist(), chunk.tolist(), strict=True))
+            rows = self._desired_rows(chunk, ["__source_id", "__key"])
+            by_source = dict(zip(rows["__source_id"].to_pylist(), chunk.tolist(), strict=True))
             for match in self.engine.ledger.matches_of_sources(self.spec.name, list(by_source)):
                 if match.key in positions and match.source_id in by_source:
                     moved[by_source[match.source_id]] = positions[match.key]
@@ -121,6 +124,10 @@ class PlanRows:
                     last[by_source[match.source_id]] = match.applied
                     if match.repeats == NEVER_SHOWN:
                         self.never_shown.add(by_source[match.source_id])
+            by_key = {key: at for key, at in zip(rows["__key"].to_pylist(), chunk.tolist(), strict=True) if at in known and at not in last}
+            for match in self.engine.ledger.matches(self.spec.name, list(by_key)):
+                if by_key[match.key] not in moved and plain_id(match.sink_id) not in strays:
+                    strays[plain_id(match.sink_id)], last[by_key[match.key]] = by_key[match.key], match.applied
         standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self._taken_hashes())
         taken = set(moved.values())
         strayed = {strays[one]: place for one, place in standing.items() if place not in taken}
@@ -230,7 +237,7 @@ class PlanRows:
         strayed = [source for source, has_moved in zip(sources, moved, strict=True) if has_moved]
         by_source = {match.source_id: match for match in self.engine.ledger.matches_of_sources(self.spec.name, strayed)}
         rows = zip(keys, sources, moved, strict=True)
-        return [by_source.get(source) if has_moved else by_key.get(key) for key, source, has_moved in rows]
+        return [(by_source.get(source) if has_moved else None) or by_key.get(key) for key, source, has_moved in rows]
 
     def _normalised(self, found: changes.Updates, known: list[Match | None]) -> npt.NDArray[np.bool_]:
         """Rows that were written twice just so, read back otherwise and have stayed so: the sink has its own form of them."""
@@ -238,7 +245,7 @@ class PlanRows:
         for number, (place, row) in enumerate(zip(found.positions.tolist(), found.rows.column("fingerprint").to_pylist(), strict=True)):
             match = known[place]
             stuck[number] = match is not None and match.repeats >= REPEATS_UNTIL_NORMALISED and match.fingerprint == row
-            stuck[number] &= not found.drifted[place]
+            stuck[number] &= self.spec.drift != "overwrite" or not found.drifted[place]  # else what others changed is not in the row
         if stuck.any():
             fields = sorted({name for names in found.rows.filter(from_numpy(stuck))["fields"].to_pylist() for name in names})
             self._count("unchanged", int(stuck.sum()))

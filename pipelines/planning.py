@@ -22,11 +22,12 @@ from pipelines.keys import key_values, value_count
 from pipelines.ledger import NEVER_SHOWN
 from pipelines.memory import recalled
 from pipelines.observe import Observation, ids_at, key_hashes, known_fields, observation, remembered, see, see_what_is_missing
-from pipelines.plan import NEVER, Counts, Plan, doubted, empty, hidden_records, promises, refusals
+from pipelines.plan import Counts, Plan, doubted, empty, hidden_records, promises, refusals
 from pipelines.plan_parts import LEAST
 from pipelines.plan_rows import REFUSED_SCHEMA, PlanRows, Positions, chunks
 from pipelines.spec import SyncSpec
 from pipelines.staging import Batch, BatchWriter, Dataset
+from pipelines.takeover import refuse_takeovers
 from pipelines.window import Window
 
 InParts = Callable[[PlanRows], Iterator[pa.RecordBatch]]
@@ -60,15 +61,16 @@ def plan_sync(
     progress: Progress = silent,
     seen: Batch | None = None,
     in_parts: InParts | None = None,
-    beside: bool = False,
+    epoch: int | None = None,
 ) -> Plan:
     """Make and store the plan for what is staged up to `raw`, or for a window of it. Reads the sink; writes nothing but staging.
 
-    `seen` is the whole sink as read for this plan already; `in_parts` makes the creates and updates of a large one. `beside`: another
-    run may be writing, so that whoever applies this plan makes it anew.
+    `seen` is the whole sink as read for this plan already; `in_parts` makes the creates and updates of a large one. `epoch`: that
+    of the target when nobody was seen to write to it (None: now; NEVER: another run may be writing, so that whoever applies this plan
+    makes it anew).
     Raises ConfigError where the spec does not fit the data, and ConnectorError where the sink cannot be read.
     """
-    return _Planning(engine, spec, raw, window, progress, seen, in_parts, beside).plan()
+    return _Planning(engine, spec, raw, window, progress, seen, in_parts, epoch).plan()
 
 
 @dataclass
@@ -80,7 +82,7 @@ class _Planning:
     progress: Progress
     seen: Batch | None
     in_parts: InParts | None
-    beside: bool
+    known_epoch: int | None
     hidden: tuple[int, tuple[str, ...]] = (0, ())  # records to create that the sink may hold all the same, and why
     unproven: frozenset[int] = frozenset()  # key hashes of records that seem gone from the sink, which no read proved
 
@@ -88,7 +90,7 @@ class _Planning:
         spec, engine = self.spec, self.engine
         source = source_stream(engine, spec, None if self.window is None else self.raw)
         self.stream = engine.sink(spec.target_connection).stream(spec.target_stream)
-        self.epoch = NEVER if self.beside else engine.ledger.epoch(target_of(engine, spec))
+        self.epoch = engine.ledger.epoch(target_of(engine, spec)) if self.known_epoch is None else self.known_epoch
         staged = finished(engine.staging, raw_dataset(spec))
         failures = engine.ledger.failures(spec.name)
         waits = [failure for failure in failures if failure.outcome == "quarantined" and not failure.released]
@@ -106,6 +108,8 @@ class _Planning:
         seen = self.seen or self._seen_first()
         fields = known_fields(engine.staging, spec, self.stream)
         self.desired = make_desired(engine, spec, source, self.stream, taken, sink_fields=fields, progress=self.progress)
+        if not self._whole_source and self.desired.count:
+            self.desired = refuse_takeovers(engine, spec, source, taken, self.desired)
         self.desired = recalled(engine, spec, self.stream, self.desired)
         self.owned = engine.ledger.match_hashes(spec.name)
         self.existing = self._existing(seen)
@@ -160,8 +164,9 @@ class _Planning:
             return seen
         ids: set[str] = set()
         for chunk in chunks(diff(self.desired.index, seen.index).create):
-            sources = self.desired.rows.take(self.engine.staging, chunk, ["__source_id"])["__source_id"].to_pylist()
-            ids.update(match.sink_id for match in self.engine.ledger.matches_of_sources(self.spec.name, sources))
+            rows = self.desired.rows.take(self.engine.staging, chunk, ["__source_id", "__key"])
+            ids.update(match.sink_id for match in self.engine.ledger.matches_of_sources(self.spec.name, rows["__source_id"].to_pylist()))
+            ids.update(match.sink_id for match in self.engine.ledger.matches(self.spec.name, rows["__key"].to_pylist()))
         return ask_for_ids(self.engine, self.spec, self.stream, seen, ids, self.desired.types, progress=self.progress)
 
     def _looked_for(self, seen: Observation) -> Observation:

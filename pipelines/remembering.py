@@ -12,7 +12,6 @@ from pipelines.keys import same_id
 from pipelines.ledger import Failure, Match, State, Write
 from pipelines.otherform import folded
 from pipelines.plan import Plan
-from pipelines.plan_rows import REPEATS_UNTIL_NORMALISED
 from pipelines.planning import adopted_dataset, refused_dataset
 from pipelines.sent import Sent
 from pipelines.settle import Hits, failure
@@ -60,17 +59,17 @@ def remember(
     for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
         write, fingerprint = writes[number], row["fingerprint"]
         old = known.get(write.source_id)
-        again = old is not None and old.fingerprint == fingerprint
-        count = repeats(write, old if again else None)
+        form = as_kept(row["after"], shown.get(write.seq, {}), whatever=sent.spec.drift == "overwrite")
+        again = old is not None and old.fingerprint == fingerprint and (write.seq not in shown or old.applied == form)
         matches.append(
             Match(
                 key=write.key,
                 key_hash=int(hits.hashes[number]),
                 source_id=write.source_id,
                 sink_id=str(ids.get(number) or write.sink_id),
-                applied=as_kept(row["after"], shown.get(write.seq, {}), whatever=count >= REPEATS_UNTIL_NORMALISED),
+                applied=form,
                 fingerprint=fingerprint,
-                repeats=count,
+                repeats=repeats(write, old if again else None),
             )
         )
     ledger.put_matches(sync, run_id, matches)
@@ -97,7 +96,8 @@ def remember_in_vain(engine: Engine, run_id: str, sent: Sent, updates: Sequence[
 def as_kept(applied: str, shown: Mapping[str, Any], *, whatever: bool) -> str:
     """What was written (a JSON object), in the form in which the sink keeps it: what differs from that later was changed there by others.
 
-    `shown` is the record as it read back. A value of it counts where it is what was sent in another form, or `whatever` it is.
+    `shown` is the record as it read back. A value of it counts where it is what was sent in another form, or `whatever` it is: where other
+    people's edits are overwritten, taking one that came in between for the sink's form costs one more write.
     """
     sent = jsontext.loads(applied)
     if not shown or not isinstance(sent, dict):

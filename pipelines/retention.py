@@ -17,7 +17,7 @@ def prune(staging: Staging, spec: SyncSpec) -> int:
     are pending may lie in any of them.
     """
     dropped = 0
-    own = [(kind, spec.name) for kind in ("desired", "plan", "part", "refused", "adopted", "remembered")]
+    own = [(kind, spec.name) for kind in ("desired", "asked", "plan", "part", "refused", "adopted", "remembered")]
     old = [
         *_stale_reads(finished(staging, raw_dataset(spec)), spec.retention.reads),
         *_older(finished(staging, window_dataset(spec)), spec),

@@ -1,7 +1,7 @@
 """One run of one sync, step by step: extract, plan, apply, each resumable by the run's id. I/O only through the Engine."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from pipelines.ledger import State
 from pipelines.ledger_shards import LostShard, Split, Stage
 from pipelines.logs import about, event
 from pipelines.observe import seen_dataset
-from pipelines.plan import Plan
+from pipelines.plan import NEVER, Plan
 from pipelines.plan_parts import given_to_all, joined
 from pipelines.plan_rows import PlanRows
 from pipelines.planning import plan_dataset, plan_sync
@@ -111,7 +111,7 @@ class SyncRun:
                 held.enter_context(self.engine.lock(self._target))
             except RetryableError:  # another run is writing: what it has under way is not ours to settle, and applying will plan anew
                 return self._make_plan(settle=False)
-            return self._make_plan(settle=not self._held_elsewhere())
+            return self._make_plan(settle=True)
 
     def apply(self, plan: Plan | None = None, *, approve: str | None = None, patience_s: float = 0) -> Summary:
         """Apply this run's plan, read back what was written, and close the run. A refused plan writes nothing.
@@ -307,8 +307,8 @@ class SyncRun:
     def _target(self) -> str:
         return target_of(self.engine, self.spec)
 
-    def _planned(self, *, beside: bool) -> Plan:
-        many = not beside and self.spec.writes.shards > 1 and self._window is None and self.engine.ledger.shared
+    def _planned(self, epoch: int) -> Plan:
+        many = epoch != NEVER and self.spec.writes.shards > 1 and self._window is None and self.engine.ledger.shared
         in_parts = self._in_parts if many else None
         seen = self._seen()
         return plan_sync(
@@ -319,7 +319,7 @@ class SyncRun:
             progress=self._progress,
             seen=seen,
             in_parts=in_parts,
-            beside=beside,
+            epoch=epoch,
         )
 
     def _seen(self) -> Batch | None:
@@ -345,12 +345,15 @@ class SyncRun:
         self.engine.ledger.move_position(self.spec.name, spec_hash(self.spec), plan.raw_id)
 
     def _make_plan(self, *, settle: bool) -> Plan:
-        with self._recorded("plan", self.spec.target), self._counted("sink"):
+        spec, epoch = self.spec, self.engine.ledger.epoch(self._target)  # first: whoever takes the target after that makes the plan stale
+        settle = settle and not self._held_elsewhere()
+        asks = spec.read.mode == "incremental" and spec.source_connection != spec.target_connection  # see `pipelines.takeover`
+        with self._recorded("plan", spec.target), self._counted("sink"), self._counted("source") if asks else nullcontext():
             if settle:
                 recover(self.engine, self.spec, progress=self._progress)
                 remember_made(self.engine, self.spec)
                 forget_deleted(self.engine, self.spec)
-            plan = self._planned(beside=not settle)
+            plan = self._planned(epoch if settle else NEVER)
             counts = plan.counts
             event("planned", create=counts.create, update=counts.update, delete=counts.delete, refusals=len(plan.refusals))
         self._note({"plan": plan.batch_id, "match": list(self.spec.match)})

@@ -17,7 +17,7 @@ from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
 from pipelines.fingerprint import Index, index
-from pipelines.keys import key_values, shown
+from pipelines.keys import key_values, same_id, shown
 from pipelines.ledger import Failure, State, Write
 from pipelines.ledger_bulk import Settled
 from pipelines.observe import Observation, ids_at, key_hashes, observation, see, see_what_is_missing
@@ -186,7 +186,8 @@ def _settle_updates(
 ) -> list[Settled]:
     """An update whose record shows all that was sent has happened, and is no other's edit; any other is for the coming plan to decide.
 
-    Judged by value, as after the writes of a run that lives on (`pipelines.sent.Sent.differing`).
+    What stands under its key may be another record, where the update was to change the key. Judged by value, as after the writes of a
+    run that lives on (`pipelines.sent.Sent.differing`).
     """
     happened, undecided = (State.CONFIRMED, None, ""), (State.SUPERSEDED, None, _SUPERSEDED)
     there = np.flatnonzero(hits.counts == 1)
@@ -197,7 +198,10 @@ def _settle_updates(
             [field for field in desired[-1].schema if not field.name.startswith("__") and field.name not in stream.write_only]
         )
         rows = observed.rows.take(engine.staging, hits.positions[there])
-        shows[there] = changes.showing(rows, texts([writes[number].after for number in there.tolist()]), types=types)
+        asked = [writes[number] for number in there.tolist()]
+        found = ids_at(engine.staging, observed, stream, hits.positions[there])
+        same = np.array([same_id(write.sink_id, sink_id) for write, sink_id in zip(asked, found, strict=True)], bool)
+        shows[there] = same & changes.showing(rows, texts([write.after for write in asked]), types=types)
     return [(write.seq, *(happened if shows_it else undecided)) for write, shows_it in zip(writes, shows.tolist(), strict=True)]
 
 

@@ -93,7 +93,7 @@ class Work:
     def delivery(self, plan: Plan, progress: Progress) -> Delivery:
         """The delivery of this part, or of the whole plan where the work is about all of it."""
         among = None if self.stage in (Stage.LOOK, Stage.CLOSE) else _rows_of(plan, self.split, self.claim.shard)
-        return Delivery(self.engine, self.spec, self.split.run_id, plan, self.held, self.ledger, progress, among)
+        return Delivery(self.engine, self.spec, self.split.run_id, plan, self.held, self.ledger, progress, among, self.claim.again)
 
     def done(self, *, stopped: str = "", found: Mapping[str, Any] | None = None) -> None:
         """Leave the part as done. Raises LostShard where another worker has taken it."""

@@ -16,7 +16,6 @@ from pipelines.arrays import no_rows, texts
 from pipelines.assumed import assumed
 from pipelines.chunked import chunked
 from pipelines.engine import Engine, Progress, silent
-from pipelines.fence import target_of
 from pipelines.keys import key_values
 from pipelines.ledger import State, Write
 from pipelines.ledger_records import READ_BACK_OTHERWISE
@@ -45,8 +44,8 @@ class UndoRun(SyncRun):
         super().__init__(engine, spec, run_id, progress, kind=kind)
         self._undone = undone
 
-    def _planned(self, *, beside: bool) -> Plan:
-        return plan_undo(self.engine, self.spec, self._undone, progress=self._progress, beside=beside)
+    def _planned(self, epoch: int) -> Plan:
+        return plan_undo(self.engine, self.spec, self._undone, epoch, progress=self._progress)
 
     def _applied(self, plan: Plan) -> None:
         """The position stays: the source was not read, and its records are due as before."""
@@ -63,13 +62,12 @@ class _Step:
     after: Record
 
 
-def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, *, progress: Progress = silent, beside: bool = False) -> Plan:
-    """The plan that takes the confirmed writes of a run back; `beside`: another run may be writing.
+def plan_undo(engine: Engine, spec: SyncSpec, run_id: str, epoch: int = NEVER, *, progress: Progress = silent) -> Plan:
+    """The plan that takes the confirmed writes of a run back; `epoch` as for `pipelines.planning.plan_sync`.
 
     Raises ConfigError where there is nothing to take back, or the sink cannot do it.
     """
     stream = engine.sink(spec.target_connection).stream(spec.target_stream)
-    epoch = NEVER if beside else engine.ledger.epoch(target_of(engine, spec))
     writes = list(engine.ledger.writes(run_id, [State.CONFIRMED]))
     if (then := matched_then(engine, spec, run_id).match) != spec.match:
         raise ConfigError(

@@ -645,3 +645,18 @@ def test_a_dismissed_create_is_not_sent_again_until_its_content_changes(both: Wo
     email = str(next(iter(key_values(left[0].key, ("email",)).values())))
     both.edit_contact(email, name="changed")
     assert (both.run(both.spec()).created, both.person(email)["name"]) == (1, "changed")
+
+
+def test_an_increment_gives_no_record_to_a_new_one_with_the_same_key_while_the_other_still_has_it(both: World) -> None:
+    spec = both.spec(read={"mode": "incremental", "cursor": "rev"})
+    both.put_contacts(*({"email": f"c{n}@example.com", "name": f"C {n}", "score": n, "rev": n} for n in range(3)))
+    assert both.run(spec).created == 3
+    both.add_contacts({"email": " C1@example.com", "name": "another", "score": 9, "rev": 10})
+    refused = both.run(spec)
+    assert (refused.updated, refused.created, refused.invalid, both.person("c1@example.com")["name"]) == (0, 0, 1, "C 1")
+    assert both.ledger.failures("c2p")[0].reason == "2 source records share the match key 'c1@example.com'"
+    assert refused.requests["source"]["read"] <= 3  # what changed, and the one record in question
+    both.remove_contact("c1@example.com")
+    given = both.run(spec)
+    assert (given.updated, given.created, given.invalid, both.person("c1@example.com")["name"]) == (1, 0, 0, "another")
+    assert both.run(spec, full=True).unchanged == 3

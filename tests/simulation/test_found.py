@@ -392,7 +392,7 @@ def test_an_update_that_is_accepted_and_changes_nothing_is_not_sent_for_ever(bot
     both.robostack.set_switch("update_answers", "nothing")
     both.put_contacts(contact(1))
     both.put_people({"email": "c1@example.com", "name": "zoë 1", "score": 1})
-    assert [both.run(both.spec()).unknown for _ in range(2)] == [1, 0]
+    assert [both.run(both.spec()).unknown for _ in range(3)] == [1, 0, 0]
     summary = both.run(both.spec())
     assert (summary.unknown, summary.unchanged, summary.requests["sink"].get("write", 0)) == (0, 1, 0)
     assert "normalised by the sink" in " ".join(summary.warnings)
@@ -430,3 +430,41 @@ def test_what_an_unanswered_update_left_is_judged_by_value(both: World, monkeypa
     both.edit_contact("c1@example.com", name="ours again")
     assert both.run(spec).updated == 1
     assert both.person("c1@example.com")["name"] == "ours again"
+
+
+def test_an_update_that_never_happened_is_not_believed_because_others_made_a_record_with_its_new_key(
+    both: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.configure("there", concurrency=1, T_server_max_s=0.01)
+    both.put_contacts(contact(1))
+    spec = both.spec(drift="keep")
+    both.run(spec)
+    both.edit_contact("c1@example.com", email="new@example.com")
+    both.robostack.set_switch("fault", "500_before")
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(both.ledger, "settle", die)
+        with pytest.raises(Killed):
+            both.run(spec)
+    people = both.robostack.resources["people"]
+    both.robostack.put(people, [{"id": both.robostack.next_id(people), "email": "new@example.com", "name": "theirs"}])
+    both.run(spec)
+    history = both.ledger.history("c2p", '["new@example.com"]')
+    assert next(write.state.value for write, _ in history if write.op == "update") == "superseded"
+
+
+def test_a_record_whose_key_the_sink_rewrites_is_found_again_when_another_source_record_has_its_key(both: World) -> None:
+    both.stacker.set_switch("trims", "yes")
+    both.put_contacts()
+    person = {"email": "p1@example.com", "name": "P 1", "score": 1}
+    both.put_people(person)
+    fields = {"email": "email || ' '", "name": "name", "score": "score"}
+    spec = both.spec(**{"from": "there.people", "to": "here.contacts", "fields": fields})
+    assert both.run(spec).created == 1
+    people = both.robostack.resources["people"]
+    both.robostack.remove(people, [both.person("p1@example.com")["id"]])
+    both.robostack.put(people, [{"id": both.robostack.next_id(people), **person}])
+    assert (both.run(spec).created, len(both.contacts())) == (0, 1)
