@@ -11,7 +11,7 @@ import pytest
 from connectors import http, http_outcome
 from connectors.base import Delivery, Receipt, Result
 from connectors.robostack import sink as robostack_sink
-from pipelines import apply, changes, delivery, desired, plan, plan_rows, planning, run, settle
+from pipelines import apply, changes, delivery, desired, plan, plan_rows, planning, remembering, run, settle, shards
 from pipelines.ledger import Ledger, State
 from tests.simulation import process, schedule, world
 from tests.simulation.schedule import Verdict
@@ -274,8 +274,8 @@ def pending_records_forgotten(patch: Patch) -> None:
 def cursor_moved_before_delivery(patch: Patch) -> None:
     real = run.SyncRun._planned
 
-    def planned(self: Any, **named: Any) -> Any:
-        made = real(self, **named)
+    def planned(self: Any, *given: Any) -> Any:
+        made = real(self, *given)
         self._applied(made)
         return made
 
@@ -304,3 +304,44 @@ def epoch_ignored(patch: Patch) -> None:
 def selections_believed(patch: Patch) -> None:
     patch.setattr(robostack_sink.RobostackSink, "_check_selection", lambda *given: {})
     patch.setattr(robostack_sink.RobostackSink, "_first_update", lambda self, stream, change, before: self._write_one(stream, change))
+
+
+# what sinks and other people do to records
+
+
+@_ablation("what the sink may hold under its key in another form is made once more")
+def other_forms_ignored(patch: Patch) -> None:
+    patch.setattr(settle, "in_another_form", lambda engine, spec, stream, observed, writes: [False] * len(writes))
+
+
+@_ablation("values that the sink keeps in a form of its own are written for ever")
+def normalised_values_not_noticed(patch: Patch) -> None:
+    patch.setattr(plan_rows, "REPEATS_UNTIL_NORMALISED", 10**9)
+
+
+@_ablation("the form that the sink gives a value counts as other people's edit")
+def own_forms_taken_for_edits(patch: Patch) -> None:
+    patch.setattr(remembering, "as_kept", lambda applied, *given, **named: applied)
+
+
+@_ablation("whatever has the id of a record that was ours is ours")
+def ids_believed(patch: Patch) -> None:
+    patch.setattr(plan_rows.PlanRows, "_still_ours", lambda self, strayed, last: dict(strayed))
+
+
+@_ablation("a new source record takes over what the sink holds of another one")
+def takeovers_not_refused(patch: Patch) -> None:
+    patch.setattr(planning, "refuse_takeovers", lambda engine, spec, source, taken, desired: desired)
+
+
+@_ablation("the right to a split run's target is renewed however late")
+def leases_of_split_runs_never_over(patch: Patch) -> None:
+    _sums_believed(patch)
+    real = Ledger.renew
+    patch.setattr(shards.ShardFence, "confirm", lambda self: _renewed_late(self, real))
+
+
+def _renewed_late(held: Any, renew: Any) -> None:
+    now = held.engine.clock.now()
+    renew(held.engine.ledger, held.target, held.epoch, held.holder, now + held.target_lease, late=True)
+    held.until = now + held.lease

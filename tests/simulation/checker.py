@@ -15,6 +15,7 @@ from typing import Any
 from tests.simulation.faults import Fault
 from tests.simulation.moments import START
 from tests.simulation.platforms import FIELDS, Event, Platform, Row
+from tests.simulation.rewriting import kept
 from tests.simulation.scenario import Scenario
 from tests.simulation.sent import Sent
 
@@ -53,6 +54,12 @@ def key_of(row: Row) -> Key | None:
     return email.strip().lower() or None if isinstance(email, str) else None
 
 
+def held_key(row: Row | None) -> Key | None:
+    """The match key under which the sink holds a record, in whatever form it keeps it."""
+    email = (row or {}).get("email")
+    return email.lower() if isinstance(email, str) else None
+
+
 class Checker:
     """Raises Violation at the moment at which something that must hold does not."""
 
@@ -66,6 +73,8 @@ class Checker:
         self.doubtful: set[Key] = set()  # keys of creates whose answer did not come or did not tell
         self.matched_then: dict[tuple[Any, str], Any] = {}  # what we last knew we had written: (id, field) → value
         self.made_of: dict[Any, Any] = {}  # by source record: the sink record that we made of it last
+        self.theirs_since: dict[Any, float] = {}  # by sink id: when others made the record that has it
+        self.raced: set[Any] = set()  # sink ids that became other people's while a run was at work, after it had looked
         self.violation: str | None = None
         self.run_of: dict[int, RunView] = {}  # by the number of the request
         self._ever: set[Key | None] = set()  # keys that the source ever showed
@@ -76,13 +85,13 @@ class Checker:
     def knowledge(self) -> tuple[Any, ...]:
         """What it has seen so far, to be given to the checker of another schedule that goes on from here."""
         sets = (self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever)
-        return (*map(set, sets), dict(self.writers), dict(self.asked), dict(self.matched_then), dict(self.made_of))
+        return (*map(set, sets), dict(self.writers), dict(self.asked), dict(self.matched_then), dict(self.made_of), dict(self.theirs_since))
 
     def take_over(self, knowledge: tuple[Any, ...]) -> None:
         """Go on from what another checker had seen."""
         sets = [set(one) for one in knowledge[:5]]
         self.ours, self.adopted, self.touched_by_others, self.doubtful, self._ever = sets
-        self.writers, self.asked, self.matched_then, self.made_of = (dict(one) for one in knowledge[5:])
+        self.writers, self.asked, self.matched_then, self.made_of, self.theirs_since = (dict(one) for one in knowledge[5:])
 
     def violated(self, what: str) -> Violation:
         """The violation to raise. The first one is kept, whatever becomes of it on its way up."""
@@ -132,13 +141,9 @@ class Checker:
             if json.loads(row["key"])[0] != key:
                 continue
             since_s = (datetime.fromisoformat(row["settled_at"]) - START).total_seconds()
-            there = any(
-                (held or {}).get("email") == key
-                for event in self.sink.history
-                if event.at_s >= since_s - 1e-3
-                for held in (event.before, event.after)
-            )
-            if not there and not any(held.get("email") == key for held in self.sink.as_of(since_s).values()):
+            after = (event for event in self.sink.history if event.at_s >= since_s - 1e-3)
+            there = any(held_key(held) == key for event in after for held in (event.before, event.after))
+            if not there and not any(held_key(held) == key for held in self.sink.as_of(since_s).values()):
                 raise self.violated(f"I3 the create of {key!r} waits for a person and was sent again")
 
     def doubted(self, keys: list[Key]) -> None:
@@ -171,6 +176,10 @@ class Checker:
     def _happened(self, platform: Platform, event: Event) -> None:
         if event.who == "other":
             self.touched_by_others.add(event.id)
+            if event.op == "create":  # perhaps under the id of a record that was ours
+                self.theirs_since[event.id] = event.at_s
+                self.ours.discard(event.id)
+                self.adopted.discard(event.id)
             for name in FIELDS:
                 if (event.before or {}).get(name) != (event.after or {}).get(name):
                     self.writers[event.id, name] = ("other", event.at_s)
@@ -179,13 +188,17 @@ class Checker:
         {"create": self._created, "update": self._updated, "delete": self._deleted}[event.op](run, event)
 
     def _created(self, run: RunView, event: Event) -> None:
-        row = event.after or {}
-        key = row.get("email")
-        twins = [other for other, held in self.sink.rows.items() if other != event.id and held.get("email") == key]
+        key = held_key(event.after) or ""
+        twins = [other for other, held in self.sink.rows.items() if other != event.id and held_key(held) == key]
+        if self.scenario.rewrites == "key" and self._touched(key):
+            twins = []  # others made one of this key in the form that was sent: it is taken for ours
+        if self.scenario.rewrites == "key":  # whose key moved is found by its id, and gets its new key after what is made in this run
+            moves = {made for one, made in self.made_of.items() if key_of(self.source.rows.get(one, {})) not in (None, key)}
+            twins = [other for other in twins if other not in moves]
         mine = [other for other in twins if other in self.ours and self.writers.get((other, "email"), ("us", 0.0))[0] == "us"]
         if mine:
             raise self.violated(f"I1 {key!r} was made a second time: {mine[0]} and {event.id}")
-        known = [other for other in twins if other in run.sink_rows and run.sink_rows[other][1].get("email") == key]
+        known = [other for other in twins if other in run.sink_rows and held_key(run.sink_rows[other][1]) == key]
         first_look_s = min((as_of_s for as_of_s, _ in run.planned_on.values()), default=0.0)  # what others make later may be seen too late
         if known and self.writers.get((known[0], "email"), ("", -1.0))[1] <= min(run.sink_rows[known[0]][0], first_look_s):
             raise self.violated(f"I1 {key!r} was made although the sink had shown {known[0]} with this key")
@@ -215,23 +228,41 @@ class Checker:
         before = self.made_of.get(source_id)
         self.made_of[source_id] = sink_id
         held = self.sink.rows.get(before)
-        if held is None or before in self.touched_by_others:
+        if held is None or (before in self.touched_by_others and not self._shown_rekeyed(before, run)):
             return
         keys = {key_of(row) for row in (*self.source.rows.values(), *run.source_rows.values())}
-        if held.get("email") not in keys:
+        if held_key(held) not in keys | (self._ever if before in self.touched_by_others else set()):
             raise self.violated(f"I1 {source_id} was made a second time, as {sink_id} beside {before}, when its key had moved")
+
+    def _shown_rekeyed(self, sink_id: Any, run: RunView) -> bool:
+        """Whether others gave our record another key and left the rest as it was, before the run looked and saw it."""
+        theirs = [event for event in self.sink.history if event.id == sink_id and event.who == "other"]
+        rekeyed = all(
+            event.before and event.after and {**event.before, "email": 0, "rev": 0} == {**event.after, "email": 0, "rev": 0}
+            for event in theirs
+        )
+        return rekeyed and sink_id in run.planned_on and run.planned_on[sink_id][0] >= theirs[-1].at_s
+
+    def _is_not_ours(self, run: RunView, sink_id: Any) -> bool:
+        """Whether a record is none of ours, and was none when the run looked: what changes hands later no call can tell."""
+        since_s = self.theirs_since.get(sink_id)
+        if since_s is not None and sink_id in run.planned_on and run.planned_on[sink_id][0] <= since_s:
+            self.raced.add(sink_id)
+        return sink_id not in self.ours | self.adopted | self.raced
 
     def _updated(self, run: RunView, event: Event) -> None:
         before, after = event.before or {}, event.after or {}
-        key = before.get("email")
+        key = held_key(before)
         if self.scenario.spec.mode == "insert":
             raise self.violated(f"an update of {event.id} in mode insert")
         desired = {key_of(row) for row in run.source_rows.values()} | self._ever
-        if event.id not in self.ours | self.adopted and key not in desired:
+        seen_as = held_key(run.planned_on[event.id][1]) if event.id in run.planned_on else None  # others may change its key meanwhile
+        if self._is_not_ours(run, event.id) and desired.isdisjoint({key, seen_as} - {None}):
             raise self.violated(f"I6 {event.id} ({key!r}) was updated and is not ours")
-        if run.source_reads and not run.source_rows:
+        if run.source_reads and not run.source_rows and self.scenario.spec.read.mode == "full":
             raise self.violated(f"I15 {event.id} was updated from an empty source")
-        self._sources_of(run, after.get("email"))
+        self._sources_of(run, held_key(after) or "")
+        self._not_taken_over(run, event)
         for name in FIELDS:
             if before.get(name) == after.get(name):
                 continue
@@ -246,13 +277,22 @@ class Checker:
                 )
             self.writers[event.id, name] = ("us", event.at_s)
 
+    def _not_taken_over(self, run: RunView, event: Event) -> None:
+        """In an increment, what was made of one source record is not given to another while both have its key."""
+        key, held = held_key(event.after), self.source.since((run.read_at_s or 0.0) - 1e-6)
+        for owner, sink_id in self.made_of.items():
+            if sink_id != event.id or owner in run.source_rows or run.quiet_lie or self.scenario.spec.read.mode != "incremental":
+                continue
+            takers = [one for one, row in run.source_rows.items() if key_of(row) == key]
+            if takers and all(key_of(rows.get(one, {})) == key for rows in held for one in (owner, *takers)):
+                raise self.violated(f"I1 {event.id}, made of {owner}, was given to {takers[0]}, which has the key {key!r} too")
+
     def _deleted(self, run: RunView, event: Event) -> None:
-        before = event.before or {}
-        key = before.get("email")
+        key = held_key(event.before)
         spec = self.scenario.spec
         if spec.mode != "mirror":
             raise self.violated(f"I5 {event.id} was deleted in mode {spec.mode}")
-        if event.id not in self.ours | self.adopted:
+        if self._is_not_ours(run, event.id):
             raise self.violated(f"I6 {event.id} ({key!r}) was deleted and is not ours")
         if not run.source_rows:
             raise self.violated(f"I15 {event.id} was deleted although the source showed nothing")
@@ -312,8 +352,9 @@ class Checker:
             for name, value in json.loads(row["applied"] or "{}").items():
                 self.matched_then[sink_id, name] = value
         for sink_id in ids:
-            history = [event for event in self.sink.history if event.id == sink_id]
-            if history and any((event.after or {}).get("email") in self._ever for event in history):
+            since_s = self.theirs_since.get(sink_id, 0.0)
+            history = [event for event in self.sink.history if event.id == sink_id and event.at_s >= since_s]
+            if any(event.after and held_key(event.after) in self._ever for event in history):
                 self.adopted.add(sink_id)
 
     def _observed(self, run: RunView) -> None:
@@ -322,13 +363,15 @@ class Checker:
             sink_id = json.loads(row["sink_id"]) if row["sink_id"] else None
             key = json.loads(row["key"])[0]
             events = [event for event in self.sink.history if event.id == sink_id]
-            if row["op"] == "create" and not any((event.after or {}).get("email") == key for event in events):
+            if row["op"] == "create" and not any(held_key(event.after) == key for event in events):
                 raise self.violated(f"I2 the create of {key!r} is confirmed as {sink_id}, which never had this key")
             if row["op"] == "delete" and not any(event.after is None for event in events):
                 raise self.violated(f"I2 the delete of {sink_id} ({key!r}) is confirmed, and it was never gone")
             if row["op"] == "update":
                 wanted = json.loads(row["after"] or "{}")
-                if not any(all((event.after or {}).get(name) == value for name, value in wanted.items()) for event in events):
+                if not any(
+                    event.after and all(self._holds(event.after, name, value) for name, value in wanted.items()) for event in events
+                ):
                     raise self.violated(f"I2 the update of {sink_id} to {wanted} is confirmed, and it never was so")
 
     # at the end
@@ -344,9 +387,18 @@ class Checker:
                 raise self.violated(f"{name!r} is {outcome} without a reason")
             if outcome == "quarantined":
                 waiting[name] = outcome
-                gone = any(event.op == "delete" and (event.before or {}).get("email") == name for event in self.sink.history)
-                twins = {event.id for event in self.sink.history if (event.after or {}).get("email") == name}
-                if name not in self.doubtful and not gone and len(twins) < 2:
+                had = {
+                    key_of(one)
+                    for event in self.source.history
+                    if str(event.id) == row["source_id"]
+                    for one in (event.before, event.after)
+                    if one
+                }
+                gone = any(event.op == "delete" and held_key(event.before) in {name, *had} for event in self.sink.history)
+                twins = {event.id for event in self.sink.history if event.after and held_key(event.after) == name}
+                elsewhere = self._rekeyed(name) or self.scenario.rewrites == "key"  # it does not show under its key
+                stood_still = self.scenario.apart and name in self._intended()  # whoever meant to send it, another one took over
+                if name not in self.doubtful and not (gone or elsewhere or stood_still) and len(twins) < 2:
                     raise self.violated(f"{name!r} is quarantined although no create of it was ever in doubt")
         waiting_sources = {row["source_id"] for (_, outcome), row in failures.items() if outcome == "quarantined"}
         keys = [key_of(row) for row in self.source.rows.values()]
@@ -358,24 +410,69 @@ class Checker:
                 continue  # its key changed: it is the record that was inserted before, and that is left as it is
             if self._waits_in_conflict(source_id, key, failures) or self._shares_with_one_gone(source_id, key, failures):
                 continue
+            if self._waits_with(source_id, failures):
+                continue
             self._delivered(key, row)
+        self._said_normalised(summary)
         keys += self._keys_of_invalid()
         if spec.mode == "mirror" and summary.status in ("ok", "partial"):
             for sink_id in self.ours & self.sink.rows.keys():
-                key = self.sink.rows[sink_id].get("email")
+                key = held_key(self.sink.rows[sink_id])
                 if self._has_twin(sink_id, key):
                     continue  # which of two records with its key is ours was for a person to tell
+                if any(made == sink_id and self._waits_with(one, failures) for one, made in self.made_of.items()):
+                    continue  # its key moved, and that waits for a person
+                if self.scenario.rewrites == "key":
+                    continue  # what stands under another key than was written is left alone
                 if key not in keys and sink_id not in self.touched_by_others and key not in waiting:
                     raise self.violated(f"lost: {sink_id} ({key!r}) is not at the source any more and still in the sink")
 
-    def _has_twin(self, sink_id: Any, key: Key) -> bool:
+    def _said_normalised(self, summary: Any) -> None:
+        """What the sink keeps in a form of its own is said, where the runs would otherwise have changed it."""
+        spec = self.scenario.spec
+        if spec.mode == "insert" or spec.drift != "overwrite" or spec.read.mode != "full" or summary.status not in ("ok", "partial"):
+            return
+        wanted = {key_of(row): row for row in self.source.rows.values()}
+        for sink_id in self.ours & self.sink.rows.keys() - self.touched_by_others:
+            held = self.sink.rows[sink_id]
+            if held_key(held) not in wanted:
+                continue
+            row = {**wanted[held_key(held)], "email": held_key(held)}
+            other = [name for name in FIELDS if held.get(name) != row.get(name)]
+            if other and not any("normalised by the sink" in warning for warning in summary.warnings) and not summary.undelivered:
+                raise self.violated(f"{sink_id} is kept otherwise than it was written in {', '.join(other)}, and nothing says so")
+
+    def _holds(self, held: Row, name: str, value: Any) -> bool:
+        """Whether the sink holds this value, in whatever form it keeps it."""
+        return held.get(name) in (value, kept(self.scenario.rewrites, name, value))
+
+    def _has_twin(self, sink_id: Any, key: Key | None) -> bool:
         """Whether another record of the sink ever had this key."""
-        return any((event.after or {}).get("email") == key for event in self.sink.history if event.id != sink_id)
+        return any(event.after is not None and held_key(event.after) == key for event in self.sink.history if event.id != sink_id)
+
+    def _waits_with(self, source_id: Any, failures: Iterable[tuple[str, str]]) -> bool:
+        """Whether a record at the source is listed as in conflict, and what it came to be in the sink is others' doing, or looks like it.
+
+        A rounded number is no form of what was sent.
+        """
+        if source_id not in self.source.rows or (json.dumps([key_of(self.source.rows[source_id])]), "conflict") not in failures:
+            return False
+        rounded = self.scenario.rewrites == "values" and self.scenario.spec.drift == "conflict"
+        keys = {key_of(row) for row in self._versions(source_id)} - {None}
+        found_by_id = self.scenario.rewrites == "key"  # and believed to be ours only while most of it is as it was written
+        return rounded or any(self._rekeyed(key) or (found_by_id and self._touched(key)) for key in keys if key)
+
+    def _rekeyed(self, key: Key | None) -> bool:
+        """Whether a record of the sink that had this key has another one by now that others gave it, or its id is another record's."""
+        had = {event.id for event in self.sink.history for row in (event.before, event.after) if row and held_key(row) == key}
+        return any(
+            held_key(held) != key and one in had and self.writers[one, "email"][0] == "other" for one, held in self.sink.rows.items()
+        )
 
     def _touched(self, key: Key) -> bool:
         """Whether others ever did something to a sink record with this key."""
         rows = [(event, row) for event in self.sink.history for row in (event.before, event.after) if row]
-        return any(row.get("email") == key and event.who == "other" and event.at_s > 0 for event, row in rows)
+        return any(held_key(row) == key and event.who == "other" and event.at_s > 0 for event, row in rows)
 
     def _keys_of_invalid(self) -> list[Key | None]:
         """The keys that source records had which are now without one, or share theirs: still there, so never deleted."""
@@ -389,7 +486,7 @@ class Checker:
         if self.scenario.spec.drift != "conflict" or (json.dumps([key]), "conflict") not in failures:
             return False
         before = {key_of(row) for row in self._versions(source_id)} - {key}
-        return any(held.get("email") in before and sink_id in self.touched_by_others for sink_id, held in self.sink.rows.items())
+        return any(held_key(held) in before and sink_id in self.touched_by_others for sink_id, held in self.sink.rows.items())
 
     def _shares_with_one_gone(self, source_id: Any, key: Key, failures: Iterable[tuple[str, str]]) -> bool:
         """Whether a record is refused because another one had its key that went unseen: increments see no deletions."""
@@ -405,18 +502,19 @@ class Checker:
         spec = self.scenario.spec
         if spec.read.mode == "incremental" and self._touched(key):
             return  # an increment does not look at what the source did not change
-        found = {sink_id: held for sink_id, held in self.sink.rows.items() if held.get("email") == key}
+        found = {sink_id: held for sink_id, held in self.sink.rows.items() if held_key(held) == key}
         if len(found) > 1:
             return  # others made a twin: a conflict for a person (what we make twice is caught when it happens)
         if not found:
-            if spec.mode != "update":
+            stays = spec.mode == "insert" or spec.drift != "overwrite"
+            if spec.mode != "update" and not (stays and self._rekeyed(key)):
                 raise self.violated(f"lost: {key!r} is at the source and not in the sink")
             return
         ((sink_id, held),) = found.items()
         if spec.mode == "insert":
             return
         for name in ("name", "score"):
-            if held.get(name) == row.get(name):
+            if self._holds(held, name, row.get(name)):
                 continue
             who = self.writers.get((sink_id, name), ("", 0.0))[0]
             if spec.drift != "overwrite" and (who == "other" or sink_id in self.touched_by_others):
@@ -438,6 +536,10 @@ class Checker:
 
     def _owned(self) -> frozenset[Any]:
         return frozenset(row["sink_id"] for row in self._rows("SELECT sink_id FROM crossdock_crosswalk WHERE sync = 'simulated'"))
+
+    def _intended(self) -> set[Key]:
+        """The keys of all creates that were ever to be sent."""
+        return {json.loads(row["key"])[0] for row in self._rows("SELECT key FROM crossdock_writes WHERE op = 'create'")}
 
     def _intents(self) -> list[dict[str, Any]]:
         return self._rows("SELECT run_id, seq, attempt, op, key, sink_id, after FROM crossdock_writes WHERE state = 'in_flight'")

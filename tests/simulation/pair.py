@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 SWITCH_SHARE = 0.15  # of the port calls after which the other one goes on
 STILL_SHARE, STILL_S = 0.03, 100.0  # of those of two hosts: one stands still for longer than its lease
+SHARD_STILL_S = (30.0, 30.0, 30.0, STILL_S)  # of those that share a run: mostly its shard's lease alone is over then
 ON_THE_WIRE = ("request", "sending", "answered", "answer in memory")  # a request that has left cannot be called back by any lease
 
 
@@ -20,6 +21,11 @@ class Baton:
         self._changed = threading.Condition()
         self._holder: int | None = None
         self._alive: list[int] = []
+
+    @property
+    def alive(self) -> frozenset[int]:
+        """Who still takes part."""
+        return frozenset(self._alive)
 
     def join(self, names: list[int]) -> None:
         """These will take part; the first begins."""
@@ -48,7 +54,7 @@ class Baton:
 
 
 def together(world: "World") -> None:
-    """Two runs of one sync at the same time, either of which may be killed. Raises what the first failing one raised."""
+    """Two runs of one sync at the same time, or one run and who works for it; either may be killed. Raises what the first one raised."""
     from tests.simulation.world import Process
 
     baton = Baton(world.rng)
@@ -58,13 +64,14 @@ def together(world: "World") -> None:
             baton.turn(name)
         elif point not in ON_THE_WIRE:
             if world.rng.random() < STILL_SHARE:
-                world.time.advance(STILL_S)
+                world.time.advance(world.rng.choice(SHARD_STILL_S) if world.scenario.shared else STILL_S)
             baton.turn(name)
 
     names = [0, 1]
     baton.join(names)
     failures: list[BaseException] = []
-    crash = (world.scenario.crash_step, None)
+    last = world.rng.randrange(2) if world.scenario.shared else 0  # who may be killed
+    crash = [world.scenario.crash_step if name == last else None for name in names]
     processes = [Process(world, f"w{name}", crash[name], name) for name in names]
     for name, process in zip(names, processes, strict=True):
         process.turn = partial(turn, name)
@@ -72,6 +79,9 @@ def together(world: "World") -> None:
     def work(name: int) -> None:
         baton.begin(name)
         try:
+            if name and world.scenario.shared:
+                processes[name].work(lambda: 0 in baton.alive)
+                return
             for _ in range(world.scenario.faulty_runs):
                 processes[name].run()
         except BaseException as error:

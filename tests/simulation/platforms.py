@@ -11,6 +11,7 @@ from connectors.robostack.emulator_store import Store as RobostackStore
 from connectors.stacker.emulator import create_app as stacker_app
 from connectors.stacker.emulator_store import Store as StackerStore
 from tests.simulation.moments import VirtualTime
+from tests.simulation.rewriting import Rewrites, all_kept
 
 Who = Literal["us", "other"]
 Op = Literal["create", "update", "delete"]
@@ -34,14 +35,15 @@ class Event:
 
 
 class Platform:
-    """One stream of one platform. `history` is all that ever truly happened to it."""
+    """One stream of one platform. `history` is all that ever truly happened to it; `rewrites` what it makes of what it is sent."""
 
     kind: str
     id_field: str
     stream: str
+    store: Any
 
-    def __init__(self, time: VirtualTime, switches: dict[str, str]) -> None:
-        self._time = time
+    def __init__(self, time: VirtualTime, switches: dict[str, str], rewrites: Rewrites = "") -> None:
+        self._time, self.rewrites = time, rewrites
         self.history: list[Event] = []
         self.listeners: list[Any] = []
         self._make(switches)
@@ -94,13 +96,13 @@ class Platform:
 
     def snapshot(self) -> Any:
         """Its content, to be restored into a fresh platform of the same kind and switches."""
-        return copy.deepcopy((self._state(), self.rows, self.rev)), list(self.history)
+        return copy.deepcopy((self._state(), self.rows, self.rev)), list(self.history), self.store.rng.getstate()
 
     def restore(self, snapshot: Any) -> None:
         """Be as the snapshot says."""
-        (state, self.rows, self.rev), history = copy.deepcopy(snapshot[0]), list(snapshot[1])
-        self.history = history
+        (state, self.rows, self.rev), self.history = copy.deepcopy(snapshot[0]), list(snapshot[1])
         self._set_state(state)
+        self.store.rng.setstate(snapshot[2])
         self._moments = [(float("-inf"), self.rows)]
 
     def selective(self, is_so: bool) -> None:
@@ -108,8 +110,8 @@ class Platform:
 
     # what others do
 
-    def add(self, values: Row) -> None:
-        """Somebody else makes a record."""
+    def add(self, values: Row, key: Any = None) -> None:
+        """Somebody else makes a record, under an id that another one had before or a new one."""
         raise NotImplementedError
 
     def edit(self, key: Any, values: Row) -> None:
@@ -143,13 +145,28 @@ class Platform:
         raise NotImplementedError
 
 
+class _RewritingStacker(StackerStore):
+    rewrites: Rewrites = ""
+
+    def _accepted(self, *given: Any) -> Row:
+        return all_kept(self.rewrites, super()._accepted(*given))
+
+
+class _RewritingRobostack(RobostackStore):
+    rewrites: Rewrites = ""
+
+    def accepted(self, *given: Any, **named: Any) -> Row:
+        return all_kept(self.rewrites, super().accepted(*given, **named))
+
+
 class Stacker(Platform):
     """Stacker's `contacts`."""
 
     kind, id_field, stream = "stacker", "sid", "contacts"
 
     def _make(self, switches: dict[str, str]) -> None:
-        self.store = StackerStore(contacts=0, companies=0, orders=0, **switches)
+        self.store = _RewritingStacker(contacts=0, companies=0, orders=0, **switches)
+        self.store.rewrites = self.rewrites
         self.app = stacker_app(self.store)
         self.store.add_object("contacts", []).fields.update(dict.fromkeys((*FIELDS, "rev")))
 
@@ -160,8 +177,8 @@ class Stacker(Platform):
     def _held(self) -> Rows:
         return {sid: dict(values) for sid, values in self._object.records.items()}
 
-    def add(self, values: Row) -> None:
-        self.store.create(self._object, {**values, "rev": self._next_rev()}, quiet=True)
+    def add(self, values: Row, key: Any = None) -> None:
+        self.store.create(self._object, {**values, "rev": self._next_rev()}, sid=key, quiet=True)
         self.note("other")
 
     def edit(self, key: Any, values: Row) -> None:
@@ -198,7 +215,8 @@ class Robostack(Platform):
     kind, id_field, stream = "robostack", "id", "people"
 
     def _make(self, switches: dict[str, str]) -> None:
-        self.store = RobostackStore(people=0, orgs=0, invoices=0, **switches)
+        self.store = _RewritingRobostack(people=0, orgs=0, invoices=0, **switches)
+        self.store.rewrites = self.rewrites
         self.app = robostack_app(self.store)
         self.store.add_resource("people").fields.update(dict.fromkeys(("id", *FIELDS)))
 
@@ -212,8 +230,8 @@ class Robostack(Platform):
     def _held(self) -> Rows:
         return {key: {name: value for name, value in record.items() if name != "id"} for key, record in self._resource.records.items()}
 
-    def add(self, values: Row) -> None:
-        self.store.put(self._resource, [{"id": self.store.next_id(self._resource), **values}])
+    def add(self, values: Row, key: Any = None) -> None:
+        self.store.put(self._resource, [{"id": key or self.store.next_id(self._resource), **values}])
         self.note("other")
 
     def edit(self, key: Any, values: Row) -> None:

@@ -1,10 +1,11 @@
 """A schedule before it runs: which sync, between which platforms, with what trouble. Everything is drawn from the seed."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pipelines.spec import SyncSpec
+from tests.simulation.rewriting import Rewrites
 
 KEYS = 8  # match keys that exist in the simulated world
 STRANGERS = 2  # records of the sink that no source record ever matches
@@ -22,6 +23,8 @@ class Scenario:
     `apart`: two workers are on two hosts that share the ledger: no lock of the operating system is between them, only the lease.
     `unselective`: while there is trouble the sink shows and hits every record, whatever a selection says.
     `left`: a request under way at the crash still takes effect. `restless`: the share of requests before which others change something.
+    `rekeys`: others also give records of the sink another match key, or one that another record has. `reuses`: the platform gives the
+    id of a record that others removed to one that they make. `rewrites`: what the sink makes of what it is sent (`rewriting`).
     """
 
     seed: int
@@ -48,12 +51,20 @@ class Scenario:
     forgets: bool = False
     apart: bool = False
     unselective: bool = False
+    rekeys: bool = False
+    reuses: bool = False
+    rewrites: Rewrites = ""
     without: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def base(self) -> int:
         """The number of the delivered state this schedule begins from."""
         return self.seed // BASES_OF
+
+    @property
+    def shared(self) -> bool:
+        """Whether one run of the sync is written by several workers, who share the ledger."""
+        return self.spec.writes.shards > 1
 
 
 FIELDS = {"email": "lower(trim(email))", "name": "name", "score": "score"}
@@ -87,29 +98,32 @@ def scenario(seed: int, *, whole: bool | None = None) -> Scenario:
     mode = base.choice(("upsert", "upsert", "upsert", "mirror", "mirror", "mirror", "insert", "update"))
     read = {"mode": "incremental", "cursor": "rev"} if outward and mode != "mirror" and base.random() < 0.5 else {"mode": "full"}
     drift = base.choice(("overwrite", "overwrite", "keep", "conflict"))
-    t_server_max_s, t_lag_s = base.choice((20.0, 60.0)), base.choice((0.0, 0.0, 0.0, 15.0))
+    t_server_max_s, t_lag_s = base.choice((20.0, 60.0)), base.choice((0.0, 0.0, 15.0, 45.0))
     on_unknown = base.choice(("quarantine", "retry"))
     deletes = base.choice(({"max_count": 100, "max_share": 1.0}, {"max_count": 2, "max_share": 1.0}, {"max_count": 100, "max_share": 0.3}))
-    spec = SyncSpec(
-        **{
-            "name": "simulated",
-            "from": source_name,
-            "to": sink_name,
-            "match": ["email"],
-            "fields": FIELDS,
-            "mode": mode,
-            "read": read,
-            "drift": drift,
-            "deletes": deletes if mode == "mirror" else None,
-            "writes": {"batch": base.choice((1, 2, 2, 3, 5)), "on_unknown": on_unknown},
-            "limits": {"create_count": 5} if base.random() < 0.1 else {},
-        }
-    )
+    given: dict[str, Any] = {
+        "name": "simulated",
+        "from": source_name,
+        "to": sink_name,
+        "match": ["email"],
+        "fields": FIELDS,
+        "mode": mode,
+        "read": read,
+        "drift": drift,
+        "deletes": deletes if mode == "mirror" else None,
+        "writes": {"batch": base.choice((1, 2, 2, 3, 5)), "on_unknown": on_unknown},
+        "limits": {"create_count": 5} if base.random() < 0.1 else {},
+    }
+    rewrites: Rewrites = base.choices(("", "values", "key"), (80, 10, 10))[0]  # type: ignore[assignment]
+    if base.random() < 0.08:
+        given["writes"]["shards"] = 2
+    if base.random() < 0.25:
+        stacker["eq"] = base.choice(("ignored", "never", "refused"))  # of a source nothing is looked up
     workers = 2 if rng.random() < 0.08 else 1
-    return Scenario(
+    drawn = Scenario(
         seed=seed,
         direction=direction,
-        spec=spec,
+        spec=SyncSpec(**given),
         source_switches=stacker if outward else robostack,
         sink_switches=robostack if outward else stacker,
         source_settings={"page_size": base.choice((2, 3, 1000))} if outward else {},
@@ -131,4 +145,9 @@ def scenario(seed: int, *, whole: bool | None = None) -> Scenario:
         forgets=rng.random() < 0.08,
         apart=rng.random() < 0.5 and workers == 2,
         unselective=rng.random() < 0.06 and outward,
+        rewrites=rewrites,
+        rekeys=rng.random() < 0.12,
+        reuses=rng.random() < 0.12,
     )
+    shared = drawn.shared and rng.random() < 0.75
+    return replace(drawn, workers=2, apart=True) if shared else drawn

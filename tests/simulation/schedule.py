@@ -98,10 +98,12 @@ def _play(world: World) -> None:
     world.sink.selective(not plan.unselective)
     if plan.workers == 2:
         together(world)
+        others.between_runs(world)
     else:
         for number in range(plan.faulty_runs):
             _trouble(world, f"p{number}")
             world.time.advance(world.rng.choice((0.0, 1.0, REST_S)))
+            others.between_runs(world)
     world.calm = True
     world.sink.selective(True)
     _clean(world)
@@ -171,9 +173,9 @@ def _approving(world: World, process: Process) -> Summary | None:
 
 
 def _clean(world: World) -> None:
-    """Clean runs until all is as it should be; in one of four schedules, and where records wait, until one sends nothing."""
+    """Clean runs until all is as it should be; in one of four, and where records wait or are rewritten, until one sends nothing."""
     world.time.advance(REST_S)
-    thorough = world.scenario.seed % 4 == 0
+    thorough = world.scenario.seed % 4 == 0 or world.scenario.rewrites != ""
     for number in range(CLEAN_RUNS):
         process = Process(world, f"after{number}")
         try:

@@ -12,6 +12,7 @@ from connectors.robostack import CONNECTOR as ROBOSTACK
 from connectors.settings import Connector, Ports
 from connectors.stacker import CONNECTOR as STACKER
 from pipelines.engine import Engine
+from pipelines.ledger_shards import Shards
 from pipelines.run import SyncRun
 from pipelines.staging import Dataset
 from pipelines.staging.open import open_staging
@@ -27,6 +28,7 @@ from tests.simulation.wire import Wire
 
 CONNECTORS: dict[str, Connector] = {"stacker": STACKER, "robostack": ROBOSTACK}
 SYNC = "simulated"
+WORKER_PAUSE_S = 1.0  # between looks for work
 
 
 class World:
@@ -38,7 +40,7 @@ class World:
         outward = scenario.direction == "stacker to robostack"
         kinds = ("stacker", "robostack") if outward else ("robostack", "stacker")
         self.source: Platform = PLATFORMS[kinds[0]](self.time, scenario.source_switches)
-        self.sink: Platform = PLATFORMS[kinds[1]](self.time, scenario.sink_switches)
+        self.sink: Platform = PLATFORMS[kinds[1]](self.time, scenario.sink_switches, scenario.rewrites)
         ledgers.reset()
         self.staging: Any = open_staging(str(home / "staging")) if scenario.whole else MemoryStaging()
         self.locks = Locks()
@@ -52,6 +54,7 @@ class World:
         self.lag_s = 0.0  # how long a write stays hidden from reads of the sink
         self.quarantined = self.written = 0
         self._settings: dict[str, Any] = {}
+        self.views: dict[str, RunView] = {}  # by the id of the run, whichever processes work on it
 
     def tell(self, line: str) -> None:
         """Add to the trace."""
@@ -110,7 +113,7 @@ class Process:
             side: CONNECTORS[platform.kind].open(world.settings(side), Ports(clock, rng, Wire(world, self, side, platform)))
             for side, platform in (("left", world.source), ("right", world.sink))
         }
-        apart = world.scenario.apart and not world.calm
+        apart = world.scenario.shared or (world.scenario.apart and not world.calm)
         locks = Locks() if apart else world.locks
         self.engine = Engine(
             clock=clock,
@@ -144,6 +147,7 @@ class Process:
         self.view = world.checker.begin(number, approved)
         world.tell(f"{self.name} run {number}{' approved' if approve else ''} begins")
         run = SyncRun(self.engine, world.scenario.spec, f"run{number:03d}")
+        world.views[run.run_id] = self.view
         try:
             run.extract(full=full)
             summary = run.apply(run.plan(), approve=approve)
@@ -159,6 +163,26 @@ class Process:
         world.tell(f"{self.name} run {number} {summary.status} {counts} {'; '.join(summary.refusals)}")
         world.checker.ended(self.view, summary)
         return summary
+
+    def work(self, goes_on: Callable[[], bool]) -> None:
+        """Do parts of whatever run offers any, while the other process goes on and once more after it; or be killed."""
+        world, shards = self.world, Shards(self.engine.ledger)
+        try:
+            while True:
+                for split in shards.under_way(SYNC):
+                    self.view = world.views[split.run_id]
+                    try:
+                        done = SyncRun(self.engine, world.scenario.spec, split.run_id).work_on(split)
+                        world.tell(f"{self.name} worked on {done} records of {split.run_id}")
+                    except ConnectorError as error:
+                        world.tell(f"{self.name} stopped working: {type(error).__name__}: {error}")
+                if not goes_on():
+                    return
+                self.engine.clock.sleep(WORKER_PAUSE_S)
+        except SimulatedCrash:
+            if world.checker.violation is not None:
+                raise Violation(world.checker.violation) from None
+            world.checker.doubted(world.checker.in_flight_creates())
 
     def planned(self) -> frozenset[Any]:
         """What the newest plan would do, as a person sees it before approving."""
