@@ -160,14 +160,16 @@ def still_standing(
 ) -> npt.NDArray[np.bool_]:
     """Whether each sink record still holds at least half of what was last written to it beside its match key and nulls.
 
-    `applied` as for `update_rows`. True where nothing beside them was written, or nothing is known of it.
+    `applied` as for `update_rows`. True where nothing beside them was written, False where not all is known and none of it tells.
     """
     compared = [name for name in types.names if name not in match and name not in write_only]
     found = side(existing, compared, "e", types)
     drifted = _drifted(found, compared, applied)
     written = " + ".join(f"CAST(coalesce(a{number}, 'null') <> 'null' AS INTEGER)" for number in range(len(compared))) or "0"
     lost = " + ".join(f"CAST(coalesce(a{n}, 'null') <> 'null' AND ({drifted[name]}) AS INTEGER)" for n, name in enumerate(compared)) or "0"
-    sql = f"SELECT ({written}) = 0 OR 2 * ({lost}) <= ({written}) AS standing FROM found POSITIONAL JOIN last ORDER BY p"
+    unknown = " OR ".join(f"a{number} IS NULL" for number in range(len(compared))) or "false"
+    standing = f"CASE WHEN ({written}) = 0 THEN NOT ({unknown}) ELSE 2 * ({lost}) <= ({written}) END"
+    sql = f"SELECT {standing} AS standing FROM found POSITIONAL JOIN last ORDER BY p"
     with duck.session() as connection:
         rows = found.rows.append_column("p", integers(np.arange(existing.num_rows, dtype=np.int64)))
         last = _last(compared, applied, existing.num_rows) if compared else pa.Table.from_arrays([applied], names=["a"])

@@ -75,6 +75,7 @@ class Checker:
         self.made_of: dict[Any, Any] = {}  # by source record: the sink record that we made of it last
         self.theirs_since: dict[Any, float] = {}  # by sink id: when others made the record that has it
         self.raced: set[Any] = set()  # sink ids that became other people's while a run was at work, after it had looked
+        self.goes_on_reading = False  # an interrupted read left pages, from which the next one goes on
         self.violation: str | None = None
         self.run_of: dict[int, RunView] = {}  # by the number of the request
         self._ever: set[Key | None] = set()  # keys that the source ever showed
@@ -259,7 +260,7 @@ class Checker:
         seen_as = held_key(run.planned_on[event.id][1]) if event.id in run.planned_on else None  # others may change its key meanwhile
         if self._is_not_ours(run, event.id) and desired.isdisjoint({key, seen_as} - {None}):
             raise self.violated(f"I6 {event.id} ({key!r}) was updated and is not ours")
-        if run.source_reads and not run.source_rows and self.scenario.spec.read.mode == "full":
+        if run.source_reads and not (run.source_rows or self.goes_on_reading) and self.scenario.spec.read.mode == "full":
             raise self.violated(f"I15 {event.id} was updated from an empty source")
         self._sources_of(run, held_key(after) or "")
         self._not_taken_over(run, event)
@@ -294,7 +295,7 @@ class Checker:
             raise self.violated(f"I5 {event.id} was deleted in mode {spec.mode}")
         if self._is_not_ours(run, event.id):
             raise self.violated(f"I6 {event.id} ({key!r}) was deleted and is not ours")
-        if not run.source_rows:
+        if not run.source_rows and not self.goes_on_reading:
             raise self.violated(f"I15 {event.id} was deleted although the source showed nothing")
         start_s = run.read_at_s or 0.0
         held = self.source.since(start_s - 1e-6)  # what changes in the instant of an answer comes after it
@@ -310,6 +311,10 @@ class Checker:
 
     # runs
 
+    def interrupted(self, run: RunView) -> None:
+        """A run ended without a summary."""
+        self.goes_on_reading = bool(run.source_rows) and not run.planned_on
+
     def begin(self, number: int, approved: frozenset[Any] | None) -> RunView:
         """A run begins."""
         view = RunView(number, approved, owned=self._owned())
@@ -318,6 +323,7 @@ class Checker:
 
     def ended(self, run: RunView, summary: Any) -> None:
         """A run gave its summary."""
+        went_on, self.goes_on_reading = self.goes_on_reading, False
         if run.number in self._overtaken and self._writing is not None:
             raise self.violated(f"I4 run {run.number} ended well although run {self._writing.number} wrote while it had the target")
         parts = ("created", "updated", "deleted", "unchanged", "skipped", "invalid", "rejected", "conflicts", "unknown", "quarantined")
@@ -326,7 +332,7 @@ class Checker:
             summary.status in ("ok", "partial")
             and self.scenario.spec.read.mode == "full"
             and summary.complete
-            and not run.quiet_lie
+            and not (run.quiet_lie or went_on)
             and not self._moved_since(run)
         ):
             if summary.read != len(run.source_rows):
@@ -412,7 +418,7 @@ class Checker:
                 continue
             if self._waits_with(source_id, failures):
                 continue
-            self._delivered(key, row)
+            self._delivered(source_id, key, row)
         self._said_normalised(summary)
         keys += self._keys_of_invalid()
         if spec.mode == "mirror" and summary.status in ("ok", "partial"):
@@ -498,7 +504,7 @@ class Checker:
     def _versions(self, source_id: Any) -> list[Row]:
         return [row for event in self.source.history if event.id == source_id for row in (event.before, event.after) if row]
 
-    def _delivered(self, key: Key, row: Row) -> None:
+    def _delivered(self, source_id: Any, key: Key, row: Row) -> None:
         spec = self.scenario.spec
         if spec.read.mode == "incremental" and self._touched(key):
             return  # an increment does not look at what the source did not change
@@ -507,7 +513,7 @@ class Checker:
             return  # others made a twin: a conflict for a person (what we make twice is caught when it happens)
         if not found:
             stays = spec.mode == "insert" or spec.drift != "overwrite"
-            if spec.mode != "update" and not (stays and self._rekeyed(key)):
+            if spec.mode != "update" and not (stays and any(self._rekeyed(key_of(one)) for one in self._versions(source_id))):
                 raise self.violated(f"lost: {key!r} is at the source and not in the sink")
             return
         ((sink_id, held),) = found.items()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.simulation import faults
 from tests.simulation.many import run_range
+from tests.simulation.moments import VirtualTime
+from tests.simulation.platforms import Robostack
 from tests.simulation.report import failing
 from tests.simulation.schedule import play, simulating
 
@@ -25,6 +27,16 @@ def test_in_no_schedule_is_anything_lost_doubled_clobbered_or_deleted_beyond_a_l
     assert len(tally.faults) > len(faults.FAULTS) / 2
     assert tally.crashes.total() > EACH / 4
     assert tally.pairs > EACH / 50
+
+
+def test_a_platform_that_is_restored_answers_in_the_same_order_of_chance() -> None:
+    """Else a schedule that goes on from what another one of its base delivered is not the one that its seed replays."""
+    first, second = (Robostack(VirtualTime(), {"order": "shuffled"}) for _ in range(2))
+    for number in range(8):
+        first.add({"email": f"k{number}@example.com"})
+    first.store.visible(list(first.rows))
+    second.restore(first.snapshot())
+    assert second.store.visible(list(second.rows)) == first.store.visible(list(first.rows))
 
 
 def replayed(seed: int, hash_seed: str) -> str:

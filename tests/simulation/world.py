@@ -155,8 +155,10 @@ class Process:
             if world.checker.violation is not None:
                 raise Violation(world.checker.violation) from None
             world.checker.doubted(world.checker.in_flight_creates())
+            world.checker.interrupted(self.view)
             return None
         except ConnectorError as error:
+            world.checker.interrupted(self.view)
             world.tell(f"{self.name} run {number} failed: {type(error).__name__}: {error}")
             return None
         counts = {name: value for name, value in summary.as_json().items() if isinstance(value, int) and value}
