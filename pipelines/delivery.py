@@ -272,13 +272,14 @@ class Delivery:
         hits = find(observed, [write.key for write in writes], self.spec.match, self.types)
         still_there = self.sent.still_there(writes, observed, hits)
         wrong = {**self.sent.differing(writes, observed, hits), **still_there}
+        changed = wrong if self.spec.drift == "overwrite" else self.sent.differing(writes, observed, hits, drift="overwrite")
         lost = [number for number, write in enumerate(writes) if write.op == "create" and write.state is not State.CONFIRMED]
         creates = [writes[number] for number in lost]
         settled = settle_creates(self.engine, self.spec, self.stream, observed, creates, hits.only(lost), proven=proven)
         outcomes = dict(zip(lost, settled, strict=True))
         rewritten = self.sent.rewritten(writes, observed, hits, wrong)
         outcomes |= {number: (writes[number].seq, State.CONFIRMED, None, "") for number in rewritten}
-        for number in self.sent.overtaken(writes, observed, hits, wrong):
+        for number in self.sent.overtaken(writes, observed, hits, wrong, changed):
             outcomes[number] = (writes[number].seq, State.CONFLICT, None, "others changed the record meanwhile, and their edits stay")
         for number, write in enumerate(writes):
             if (write.state is not State.CONFIRMED or number in still_there) and number not in outcomes:
@@ -298,7 +299,7 @@ class Delivery:
         made = (number for number, state in enumerate(states) if state is State.CONFIRMED and writes[number].op == "create")
         gone = [writes[number] for number in made if hits.counts[number] == 0]
         confirmed = [number for number, state in enumerate(states) if state is State.CONFIRMED]
-        otherwise = [replace(writes[n], sink_id=ids.get(n) or writes[n].sink_id) for n in confirmed if n in wrong]
+        otherwise = [replace(writes[n], sink_id=ids.get(n) or writes[n].sink_id) for n in confirmed if n in wrong or n in changed]
         seen = self._with_ids(observed, [write.sink_id for write in otherwise if write.op != "delete"])
         shown = self.sent.shown_as(otherwise, seen)
         self.unshown |= {write.seq for write in gone if write.seq not in shown}

@@ -15,6 +15,7 @@ from pipelines.inorder import InOrder
 from pipelines.keys import plain_id
 from pipelines.ledger import Match, State, Write
 from pipelines.observe import Observation, ids_at
+from pipelines.otherform import folded
 from pipelines.plan import Plan
 from pipelines.planning import plan_dataset
 from pipelines.settle import UNANSWERED, Hits, find
@@ -101,14 +102,17 @@ class Sent:
         late.update(numbers[place] for place in wrong.keys() - set(self.rewritten(updates, observed, their_hits, wrong)))
         return [writes[number] for number in sorted(late)]
 
-    def overtaken(self, writes: Sequence[Write], observed: Observation, hits: Hits, wrong: Iterable[int]) -> list[int]:
-        """Unanswered updates whose record shows something else that is to stay, because it is other people's edit."""
-        if self.spec.drift == "overwrite":
-            return []
-        unanswered = {n for n, write in enumerate(writes) if write.op == "update" and write.state in UNANSWERED and hits.counts[n] == 1}
-        numbers = sorted(unanswered.difference(wrong))
-        otherwise = self.differing([writes[number] for number in numbers], observed, hits.only(numbers), drift="overwrite")
-        return [numbers[place] for place, fields in otherwise.items() if not _sent(writes[numbers[place]]).isdisjoint(fields)]
+    def overtaken(
+        self, writes: Sequence[Write], observed: Observation, hits: Hits, wrong: Iterable[int], otherwise: Mapping[int, tuple[str, ...]]
+    ) -> list[int]:
+        """Updates that no answer shows, whose record shows something else that is to stay, because it is other people's edit.
+
+        `otherwise` is what does not read back just as it is desired, whoever changed it. A form of what was sent is no other's edit.
+        """
+        doubted = {n for n, write in enumerate(writes) if write.op == "update" and write.state in (*UNANSWERED, State.ACCEPTED)}
+        numbers = sorted(n for n in doubted.difference(wrong) & otherwise.keys() if hits.counts[n] == 1)
+        rows = observed.rows.take(self.engine.staging, hits.positions[numbers]).to_pylist() if numbers else []
+        return [n for n, row in zip(numbers, rows, strict=True) if _shows_another(writes[n], row, otherwise[n])]
 
     def still_there(self, writes: Sequence[Write], observed: Observation, hits: Hits) -> dict[int, tuple[str, ...]]:
         """Deletes whose record the sink still shows: number in `writes` → the match fields."""
@@ -117,10 +121,11 @@ class Sent:
         return {number: self.spec.match for number, sink_id in zip(suspects, ids, strict=True) if sink_id == writes[number].sink_id}
 
 
-def _sent(write: Write) -> frozenset[str]:
-    """The fields that an update named."""
+def _shows_another(write: Write, row: Mapping[str, Any], fields: Iterable[str]) -> bool:
+    """Whether a record shows, in one of these fields, another value than the update sent, in whatever form."""
     after = jsontext.loads(write.after) if write.after else {}
-    return frozenset(after) if isinstance(after, dict) else frozenset()
+    sent = after if isinstance(after, dict) else {}
+    return any(folded(row.get(name)) != folded(sent[name]) for name in fields if name in sent)
 
 
 def _written_before(write: Write, match: Match | None) -> bool:

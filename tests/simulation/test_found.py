@@ -368,9 +368,10 @@ def test_the_form_that_a_sink_gives_a_value_is_no_edit_of_others(both: World, dr
     both.put_contacts(contact(1))
     spec = both.spec(drift=drift)
     assert both.run(spec).created == 1
-    both.edit_contact("c1@example.com", name="Ours")
-    summary = both.run(spec)
-    assert (summary.updated, summary.conflicts, both.person("c1@example.com")["name"]) == (1, 0, "ours")
+    for name in ("Ours", "Ours too"):
+        both.edit_contact("c1@example.com", name=name)
+        summary = both.run(spec)
+        assert (summary.updated, summary.conflicts, both.person("c1@example.com")["name"]) == (1, 0, name.lower())
     both.robostack.put(both.robostack.resources["people"], [{**both.person("c1@example.com"), "name": "theirs"}])
     both.edit_contact("c1@example.com", name="Ours again")
     both.run(spec)
