@@ -1,6 +1,6 @@
 """Plan rows: what to create, update and delete, from the two sides and what is known of them. Reads staging and the ledger only."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -103,7 +103,7 @@ class PlanRows:
         The crosswalk knows them by their source id, or by the key that they have here, so that they are updated and not created a
         second time.
         """
-        if not len(self.found.create) or not (len(missing) or self._any_vanished()):
+        if not len(self.found.create) or not (len(missing) or len(self.found.existing_duplicates) or self._any_vanished()):
             return {}
         positions: dict[str, int] = {}
         for chunk in chunks(missing):
@@ -112,6 +112,7 @@ class PlanRows:
         moved: dict[int, int] = {}
         strays: dict[str, int] = {}
         last: dict[int, str | None] = {}
+        own: list[int] = []  # the hashes of their old keys, under which they may stand beside others
         known = set(self.desired.index.position[np.isin(key_hashes(self.desired.index), self.owned)].tolist())
         for chunk in chunks(self.found.create):
             rows = self._desired_rows(chunk, ["__source_id", "__key"])
@@ -122,13 +123,14 @@ class PlanRows:
                 elif match.source_id in by_source:
                     strays[plain_id(match.sink_id)] = by_source[match.source_id]
                     last[by_source[match.source_id]] = match.applied
+                    own.append(match.key_hash)
                     if match.repeats == NEVER_SHOWN:
                         self.never_shown.add(by_source[match.source_id])
             by_key = {key: at for key, at in zip(rows["__key"].to_pylist(), chunk.tolist(), strict=True) if at in known and at not in last}
             for match in self.engine.ledger.matches(self.spec.name, list(by_key)):
                 if by_key[match.key] not in moved and plain_id(match.sink_id) not in strays:
                     strays[plain_id(match.sink_id)], last[by_key[match.key]] = by_key[match.key], match.applied
-        standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self._taken_hashes())
+        standing = places_of_ids(self.engine.staging, self.stream, self.existing, strays.keys(), apart_from=self._taken_hashes(own))
         taken = set(moved.values())
         strayed = {strays[one]: place for one, place in standing.items() if place not in taken}
         return {**self._still_ours(strayed, last), **moved}
@@ -149,9 +151,12 @@ class PlanRows:
             self.others.update(wanted for wanted, _ in compress(pairs, ~standing))
         return ours
 
-    def _taken_hashes(self) -> Positions:
-        """The key hashes of all records that are desired or matched: what has one of them is that record, whatever its id was before."""
-        return np.union1d(self.owned, key_hashes(self.desired.index))
+    def _taken_hashes(self, old: Sequence[int] = ()) -> Positions:
+        """The key hashes of all records that are desired or matched: what has one of them is that record, whatever its id was before.
+
+        But for `old` keys of records that have another one now.
+        """
+        return np.union1d(np.setdiff1d(self.owned, np.array(old, np.int64)), key_hashes(self.desired.index))
 
     def _any_vanished(self) -> bool:
         """Whether some record that this sync matched before does not show under its key."""

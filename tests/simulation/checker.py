@@ -272,6 +272,9 @@ class Checker:
             drift = self.scenario.spec.drift
             visible = seen is not None and seen[0] >= when_s and seen[1].get(name) == before.get(name)
             known = (event.id, name) in self.matched_then and self.matched_then[event.id, name] != before.get(name)
+            known = known and (
+                name == "email" or self.writers.get((event.id, "email"), ("us", 0.0))[0] == "us"
+            )  # else it is another record
             if who == "other" and visible and drift != "overwrite" and known:
                 raise self.violated(
                     f"I8 the {name} of {event.id} that others set to {before.get(name)!r} was overwritten under drift: {drift}"

@@ -469,3 +469,12 @@ def test_a_record_whose_key_the_sink_rewrites_is_found_again_when_another_source
     both.robostack.remove(people, [both.person("p1@example.com")["id"]])
     both.robostack.put(people, [{"id": both.robostack.next_id(people), **person}])
     assert (both.run(spec).created, len(both.contacts())) == (0, 1)
+
+
+def test_a_record_whose_key_moves_is_not_made_a_second_time_because_others_copied_it(both: World) -> None:
+    both.put_contacts(contact(1))
+    assert both.run(both.spec()).created == 1
+    people = both.robostack.resources["people"]
+    both.robostack.put(people, [{"id": both.robostack.next_id(people), "email": "c1@example.com", "name": "theirs"}])
+    both.edit_contact("c1@example.com", email="new@example.com")
+    assert (both.run(both.spec()).created, len(both.people()), both.person("new@example.com")["name"]) == (0, 2, "Zoë 1")
