@@ -41,6 +41,7 @@ def delivered(seed: int, on_unknown: str, ledgers: Ledgers, home: Path) -> World
             fault_share=0.01,
             first_fault=None,
             restless=0.0,
+            rewrites="",
             without=frozenset(fault.name for fault in FAULTS) - LOST,
         ),
         home,
