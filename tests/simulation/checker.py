@@ -260,6 +260,8 @@ class Checker:
         seen_as = held_key(run.planned_on[event.id][1]) if event.id in run.planned_on else None  # others may change its key meanwhile
         if self._is_not_ours(run, event.id) and desired.isdisjoint({key, seen_as} - {None}):
             raise self.violated(f"I6 {event.id} ({key!r}) was updated and is not ours")
+        if key in desired:
+            self.adopted.add(event.id)
         if run.source_reads and not (run.source_rows or self.goes_on_reading) and self.scenario.spec.read.mode == "full":
             raise self.violated(f"I15 {event.id} was updated from an empty source")
         self._sources_of(run, held_key(after) or "")
