@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import dagster as dg
 
@@ -70,12 +71,12 @@ def policy(spec: SyncSpec) -> dg.BackfillPolicy | None:
     return dg.BackfillPolicy.multi_run(spec.partitions.per_run)
 
 
-def keys_of(spec: SyncSpec) -> list[str]:
-    """The names of all windows, oldest first. Raises ConfigError where the sync has none."""
+def keys_of(spec: SyncSpec, at: datetime | None = None) -> list[str]:
+    """The names of all windows that have begun by then (None: now), oldest first. Raises ConfigError where the sync has none."""
     found = partitions(spec)
     if found is None or spec.partitions is None:
         raise ConfigError(f"{spec.name} has no windows to backfill; add partitions: {{by: CURSOR_FIELD, start: 2026-01-31}} to its file")
-    keys = list(found.get_partition_keys())
+    keys = list(found.get_partition_keys(at))
     if not keys:
         raise ConfigError(f"the windows of {spec.name} begin on {spec.partitions.start}, which is yet to come; let them begin earlier")
     return keys
@@ -95,9 +96,9 @@ def keys_between(spec: SyncSpec, first: str, last: str) -> list[str]:
     return found
 
 
-def current_key(spec: SyncSpec) -> str | None:
-    """The window that a live run stands at: the one that has begun; None where the sync has none."""
-    return None if spec.partitions is None else keys_of(spec)[-1]
+def current_key(spec: SyncSpec, at: datetime | None = None) -> str | None:
+    """The window that a live run stands at: the last that has begun by then (None: now); None where the sync has none."""
+    return None if spec.partitions is None else keys_of(spec, at)[-1]
 
 
 def window_of_keys(spec: SyncSpec, first: str, last: str) -> Window:

@@ -43,7 +43,7 @@ def schedule_of(spec: SyncSpec, job: Any, *, running: bool) -> dg.ScheduleDefini
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         doing = busy(context.instance, spec.name)
-        return dg.SkipReason(doing) if doing else live_request(spec)
+        return dg.SkipReason(doing) if doing else live_request(spec, at=context.scheduled_execution_time)
 
     return tick
 
@@ -69,9 +69,9 @@ def sensor_of(followers: Sequence[SyncSpec], jobs: Sequence[Any], *, running: bo
     return look
 
 
-def live_request(spec: SyncSpec, run_key: str | None = None) -> dg.RunRequest:
-    """A run that reads from the sync's cursor."""
-    key = current_key(spec)
+def live_request(spec: SyncSpec, run_key: str | None = None, at: datetime | None = None) -> dg.RunRequest:
+    """A run that reads from the sync's cursor. A tick that was due at some time may ask for no window that had not begun `at` it."""
+    key = current_key(spec, at)
     tags = {"crossdock/sync": spec.name, **({LIVE: "true"} if key else {})}
     return dg.RunRequest(run_key=run_key, job_name=spec.name, partition_key=key, tags=tags)
 

@@ -118,7 +118,7 @@ def test_a_tick_is_left_out_while_a_run_of_the_sync_waits_or_runs(
     assert skipped.run_requests == []
     assert skipped.skip_message.startswith(f"first is {status.value.lower()} since ")
     (other,) = tick("third").run_requests
-    assert (other.tags["crossdock/live"], other.partition_key[:2]) == ("true", "20")
+    assert (other.tags["crossdock/live"], other.partition_key) == ("true", "2026-11-22")  # whatever day it is when the daemon comes to it
     instance.report_run_canceled(run)
     assert len(tick("first").run_requests) == 1
 
