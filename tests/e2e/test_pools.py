@@ -1,9 +1,10 @@
 """Pools: what many runs may do on one platform at once, on Dagster's real instance, in SQLite and in PostgreSQL."""
 
 import asyncio
+import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -32,12 +33,14 @@ class Gate:
         await self._app(scope, receive, send)
 
 
-def until(found: Callable[[], Any]) -> Any:
-    """What `found` gives once it is true; a look at the real instance now and then."""
+def until(found: Callable[[], Any], running: Sequence[subprocess.Popen[str]]) -> Any:
+    """What `found` gives once it is true, while all of these run; a look at the real instance now and then."""
     pause = threading.Event()
     for _ in range(PATIENCE_S * 10):
         if answer := found():
             return answer
+        for process in running:
+            assert process.poll() is None, process.communicate()
         pause.wait(0.1)
     raise AssertionError(f"nothing after {PATIENCE_S} s")
 
@@ -61,11 +64,11 @@ def test_a_step_waits_until_the_other_runs_leave_its_platform_a_place(tmp_path: 
         execute = ("job", "execute", "-m", "pipelines.definitions", "-j")
         program = (sys.executable, "-c", "from dagster._cli import main; main()")
         running = [made.start(*execute, name, command=program) for name in ("first", "second")]
-        until(lambda: gates[0].waiting)
+        until(lambda: gates[0].waiting, running)
         monkeypatch.setenv("DAGSTER_HOME", str(home))
         with dg.DagsterInstance.from_config(str(home)) as instance:
             storage = instance.event_log_storage
-            until(lambda: storage.get_concurrency_info("there").pending_step_count)
+            until(lambda: storage.get_concurrency_info("there").pending_step_count, running)
             found = storage.get_concurrency_info("there")
             assert (found.slot_count, found.active_slot_count) == (1, 1)
             (reading,) = found.active_run_ids
