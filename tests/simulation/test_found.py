@@ -15,6 +15,7 @@ from connectors.robostack.source import RobostackSource
 from connectors.stacker import emulator
 from connectors.stacker.emulator_search import search as answered
 from pipelines.run import SyncRun
+from pipelines.spec import SyncSpec
 from tests.e2e.world import World, world
 
 
@@ -110,17 +111,24 @@ class Killed(BaseException):
     """The process ended."""
 
 
-def test_what_a_killed_run_made_is_still_known_to_be_ours(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    both.put_contacts(*(contact(n) for n in range(6)))
-    spec = both.spec(mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
+def killed_in_a_run(both: World, monkeypatch: pytest.MonkeyPatch, spec: SyncSpec, *methods: str) -> None:
+    """Run the sync in a process that ends as soon as it calls one of these methods of the ledger."""
 
     def die(*_: object, **__: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, "put_matches", die)
+        for method in methods:
+            patched.setattr(both.ledger, method, die)
         with pytest.raises(Killed):
             both.run(spec)
+
+
+def test_what_a_killed_run_made_is_still_known_to_be_ours(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.put_contacts(*(contact(n) for n in range(6)))
+    spec = both.spec(mode="mirror", deletes={"max_count": 5, "max_share": 1.0})
+
+    killed_in_a_run(both, monkeypatch, spec, "put_matches")
     assert len(both.people()) == 6
     both.remove_contact("c3@example.com")
     summary = both.run(spec)
@@ -144,14 +152,7 @@ def test_a_run_killed_right_after_it_quarantined_a_create_does_not_free_it(both:
     both.put_contacts(*(contact(n) for n in range(2)))
     both.robostack.set_switch("fault", "500_before")
 
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, "drop_failures_before", die)
-        patched.setattr(both.ledger, "hold_failures", die)
-        with pytest.raises(Killed):
-            both.run(both.spec(writes={"batch": 2}))
+    killed_in_a_run(both, monkeypatch, both.spec(writes={"batch": 2}), "drop_failures_before", "hold_failures")
     held = both.run(both.spec(writes={"batch": 2}))
     assert (held.created, held.quarantined, len(both.people())) == (0, 2, 0)
 
@@ -300,13 +301,7 @@ def test_what_a_killed_run_changed_is_told_from_what_others_changed(
     both.edit_contact("c1@example.com", name="ours", **({"email": "new@example.com"} if moved else {}))
     email = "new@example.com" if moved else "c1@example.com"
 
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, killed_in, die)
-        with pytest.raises(Killed):
-            both.run(spec)
+    killed_in_a_run(both, monkeypatch, spec, killed_in)
     both.robostack.put(both.robostack.resources["people"], [{**both.person(email), "score": 7}])
     both.edit_contact(email, name="ours again")
     summary = both.run(spec)
@@ -420,13 +415,7 @@ def test_what_an_unanswered_update_left_is_judged_by_value(both: World, monkeypa
     both.run(spec)
     both.edit_contact("c1@example.com", name=None)
 
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, "settle", die)
-        with pytest.raises(Killed):
-            both.run(spec)
+    killed_in_a_run(both, monkeypatch, spec, "settle")
     assert both.person("c1@example.com").get("name") is None
     both.edit_contact("c1@example.com", name="ours again")
     assert both.run(spec).updated == 1
@@ -443,13 +432,7 @@ def test_an_update_that_never_happened_is_not_believed_because_others_made_a_rec
     both.edit_contact("c1@example.com", email="new@example.com")
     both.robostack.set_switch("fault", "500_before")
 
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(both.ledger, "settle", die)
-        with pytest.raises(Killed):
-            both.run(spec)
+    killed_in_a_run(both, monkeypatch, spec, "settle")
     people = both.robostack.resources["people"]
     both.robostack.put(people, [{"id": both.robostack.next_id(people), "email": "new@example.com", "name": "theirs"}])
     both.run(spec)
