@@ -1,11 +1,13 @@
 """What the ledger keeps of a delivered plan: who is who on both sides, and which records are still to be delivered."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from connectors import jsontext
 from connectors.base import JsonValue
+from connectors.errors import ContractError
 from pipelines import changes
 from pipelines.engine import Engine
 from pipelines.keys import same_id
@@ -59,7 +61,7 @@ def remember(
     for number, row in zip(kept, rows.select(["after", "fingerprint"]).to_pylist(), strict=True):
         write, fingerprint = writes[number], row["fingerprint"]
         old = known.get(write.source_id)
-        form = as_kept(row["after"], shown.get(write.seq, {}), whatever=sent.spec.drift == "overwrite")
+        form = as_kept(row["after"], shown.get(write.seq, {}), whatever=sent.spec.drift == "overwrite", unread=sent.stream.write_only)
         again = old is not None and old.fingerprint == fingerprint and (write.seq not in shown or old.applied == form)
         matches.append(
             Match(
@@ -93,21 +95,28 @@ def remember_in_vain(engine: Engine, run_id: str, sent: Sent, updates: Sequence[
     engine.ledger.put_matches(sent.spec.name, run_id, matches)
 
 
-def as_kept(applied: str, shown: Mapping[str, Any], *, whatever: bool) -> str:
+def as_kept(applied: str, shown: Mapping[str, Any], *, whatever: bool, unread: Collection[str] = ()) -> str:
     """What was written (a JSON object), in the form in which the sink keeps it: what differs from that later was changed there by others.
 
-    `shown` is the record as it read back. A value of it counts where it is what was sent in another form, or `whatever` it is: where other
-    people's edits are overwritten, taking one that came in between for the sink's form costs one more write.
+    `shown` is the record as it read back, lists and objects as JSON text; `unread` are fields that no read shows. A value of it counts
+    where it is what was sent in another form, or `whatever` it is, nothing included: where other people's edits are overwritten, taking one
+    that came in between for the sink's form costs one more write.
     """
     sent = jsontext.loads(applied)
     if not shown or not isinstance(sent, dict):
         return applied
-    return jsontext.dumps({name: _kept(value, shown.get(name), whatever) for name, value in sent.items()}).decode()
+    kept = {name: value if name in unread else _kept(value, shown.get(name), whatever) for name, value in sent.items()}
+    return jsontext.dumps(kept).decode()
 
 
 def _kept(sent: JsonValue, shown: Any, whatever: bool) -> JsonValue:
-    plain = isinstance(shown, str | int | float | Decimal)
-    return shown if plain and (whatever or folded(shown) == folded(sent)) else sent
+    if shown is None:
+        return None if whatever else sent
+    if isinstance(sent, list | dict):
+        with suppress(ContractError):
+            return jsontext.loads(shown) if whatever and isinstance(shown, str) else sent
+        return sent
+    return shown if isinstance(shown, str | int | float | Decimal) and (whatever or folded(shown) == folded(sent)) else sent
 
 
 def adopt(engine: Engine, spec: SyncSpec, run_id: str, plan: Plan) -> None:

@@ -461,3 +461,14 @@ def test_a_record_whose_key_moves_is_not_made_a_second_time_because_others_copie
     both.robostack.put(people, [{"id": both.robostack.next_id(people), "email": "c1@example.com", "name": "theirs"}])
     both.edit_contact("c1@example.com", email="new@example.com")
     assert (both.run(both.spec()).created, len(both.people()), both.person("new@example.com")["name"]) == (0, 2, "Zoë 1")
+
+
+def test_a_field_that_the_sink_drops_is_written_twice_and_then_left_alone(both: World) -> None:
+    both.robostack.set_switch("hidden_fields", "score")
+    both.put_contacts(contact(1), contact(2, name="Zoë"))
+    spec = both.spec()
+    assert [both.run(spec).created, both.run(spec).updated] == [2, 2]
+    for _ in range(2):
+        summary = both.run(spec)
+        assert (summary.updated, summary.unchanged) == (0, 2)
+        assert any("normalised by the sink, left alone" in warning for warning in summary.warnings)
