@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipelines.staging import Batch
 
 __all__ = ["folded", "in_another_form"]
 
+_EXACT = Context(prec=1_000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation, Overflow])
 _SAMPLE = 1_000  # creates of the run whose keys are looked for as they were written
 
 
@@ -57,9 +58,9 @@ def _keys(engine: Engine, spec: SyncSpec, batch: Batch) -> Iterator[tuple[Any, .
 def folded(value: Any) -> str:
     """A value without what platforms are apt to change: blanks around it, capitals, the spelling of letters, numbers and times."""
     text = unicodedata.normalize("NFKC", str(value)).strip().casefold()
-    with suppress(InvalidOperation):
-        return str(Decimal(text).normalize())
+    with suppress(ArithmeticError):  # what is too long to be told exactly is compared as it is spelt
+        return str(Decimal(text).normalize(_EXACT))
     with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
         return (moment if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
     return text
